@@ -1,0 +1,80 @@
+# Everything runs in the sandbox unless it says otherwise: no account is needed.
+STACK ?= dev
+TIERS ?= all
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SANDBOX := $(BIN)/python -m sandbox
+.DEFAULT_GOAL := help
+.PHONY: help setup cluster up preview refresh destroy export kubeconfig down reset test lint format docs bench lock
+
+help: ## Show this list
+	@echo "make TARGET [STACK=dev|prod]"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.runtime: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; name one with PYTHON=")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing requirements.txt into $(VENV)" >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/.development: $(VENV)/.runtime requirements-dev.txt
+	@echo "installing requirements-dev.txt into $(VENV)" >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+setup: $(VENV)/.runtime ## Install the Python packages and get the engine
+	@$(SANDBOX) engine
+
+cluster: $(VENV)/.runtime ## Get or build the Kubernetes control plane (about 10 minutes where it is built)
+	@$(SANDBOX) cluster
+
+up: $(VENV)/.runtime ## Bring the stack up in the sandbox
+	@$(SANDBOX) -- pulumi up --yes --stack $(STACK)
+
+preview: $(VENV)/.runtime ## Show what `up` would change
+	@$(SANDBOX) -- pulumi preview --diff --stack $(STACK)
+
+refresh: $(VENV)/.runtime ## Compare the state with what exists
+	@$(SANDBOX) -- pulumi refresh --yes --stack $(STACK)
+
+destroy: $(VENV)/.runtime ## Remove everything that the stack made
+	@$(SANDBOX) -- pulumi destroy --yes --stack $(STACK)
+
+export: $(VENV)/.runtime ## Print the stack's state as JSON, secrets included
+	@$(SANDBOX) --quiet -- pulumi stack export --show-secrets --stack $(STACK)
+
+kubeconfig: $(VENV)/.runtime ## Print the path of the sandbox cluster's kubeconfig: KUBECONFIG=$$(make kubeconfig) kubectl get nodes
+	@$(SANDBOX) kubeconfig --stack $(STACK)
+
+down: $(VENV)/.runtime ## Stop the sandbox's control planes; state stays
+	@$(SANDBOX) down
+
+reset: $(VENV)/.runtime ## Forget everything in the sandbox, state included
+	@$(SANDBOX) reset --yes
+
+test: $(VENV)/.development ## Run the tests, everything they need included (TIERS=unit for those that need nothing)
+	-@$(SANDBOX) engine
+	-@$(SANDBOX) cluster
+	@$(BIN)/python -m pytest $(if $(filter-out all,$(TIERS)),-m "$(TIERS)")
+
+lint: $(VENV)/.development ## Check style, types and generated documents
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/basedpyright
+	@$(BIN)/python -m components.settings.reference --check
+
+format: $(VENV)/.development ## Format the code
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+docs: $(VENV)/.runtime ## Generate docs/settings.md
+	@$(BIN)/python -m components.settings.reference
+
+bench: $(VENV)/.development ## Measure `pulumi preview` of prod against a program without logic
+	@$(BIN)/python -m tests.bench
+
+lock: $(VENV)/.development ## Compile requirements*.in into pinned requirements*.txt
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header requirements.in -o requirements.txt
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header requirements-dev.in -o requirements-dev.txt

@@ -1,0 +1,284 @@
+"""What a foundation gives to the layers above it, whatever cloud it stands on.
+
+The platform and the workloads read these types and nothing else: no module above the foundation names a cloud. Plain
+values are known at preview (policies, capacity and cost read them); ``pulumi.Output`` values come from resources.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+
+from components.capacity import NodeShape
+
+BucketRole = Literal["data", "models", "mlflow", "pipelines", "vectors", "logs", "backups"]
+"""What a bucket is for: raw and processed data; registry artifacts and the Triton repository; MLflow artifacts; pipeline
+artifacts; vectors; logs and traces; cluster and vector-store backups."""
+
+NodeRole = Literal["system", "cpu", "gpu-training", "gpu-inference"]
+"""Rows of the architecture's node table."""
+
+Access = Literal["read", "read-write"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taint:
+    """A Kubernetes taint as pods see it.
+
+    Attributes:
+        key: Such as ``nvidia.com/gpu``.
+        value: Such as ``present``.
+        effect: What happens to pods that do not tolerate it.
+    """
+
+    key: str
+    value: str
+    effect: Literal["NoSchedule", "NoExecute", "PreferNoSchedule"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodePool:
+    """One autoscaled group of nodes, as the scheduler and the quota rules see it. Everything here is plain.
+
+    Attributes:
+        name: Name of the group, unique in the cluster.
+        role: Row of the architecture's node table that it belongs to.
+        shapes: What one node of each instance type offers to pods, in order of preference.
+        min_size: Nodes kept when idle.
+        max_size: Nodes at most.
+        spot: Nodes may leave with two minutes' notice.
+        labels: Node labels; select nodes by them.
+        taints: Pods must tolerate these.
+    """
+
+    name: str
+    role: NodeRole
+    shapes: tuple[NodeShape, ...]
+    min_size: int
+    max_size: int
+    spot: bool
+    labels: Mapping[str, str]
+    taints: tuple[Taint, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """The Kubernetes cluster.
+
+    Attributes:
+        name: Its name at the cloud.
+        kubernetes_version: Minor version such as ``1.35``; plain.
+        endpoint: URL of the API server.
+        kubeconfig: Kubeconfig without a credential in it (it runs the cloud's token helper); JSON.
+        provider: Applies objects to this cluster.
+        pools: Node groups, plain.
+        default_storage_class: Encrypted block storage.
+        ready: Resources that must exist before pods can run (nodes, DNS, network plugin); for ``depends_on``.
+    """
+
+    name: pulumi.Output[str]
+    kubernetes_version: str
+    endpoint: pulumi.Output[str]
+    kubeconfig: pulumi.Output[str]
+    provider: kubernetes.Provider
+    pools: tuple[NodePool, ...]
+    default_storage_class: str
+    ready: tuple[pulumi.Resource, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bucket:
+    """One object-store bucket.
+
+    Attributes:
+        name: Bucket name.
+        url: URL with the scheme that clients understand: ``s3://…`` or ``gs://…``.
+    """
+
+    name: pulumi.Output[str]
+    url: pulumi.Output[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectStore:
+    """Object storage.
+
+    Attributes:
+        protocol: What clients speak.
+        endpoint: Host without a scheme, such as ``s3.us-east-1.amazonaws.com``.
+        region: Region of the buckets; plain.
+        buckets: One bucket a role.
+    """
+
+    protocol: Literal["s3", "gcs"]
+    endpoint: str
+    region: str
+    buckets: Mapping[BucketRole, Bucket]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SecretRef:
+    """Where a credential is kept; its value never passes through the program.
+
+    Attributes:
+        key: Name in the secret store (an ARN on AWS).
+        properties: Fields of the JSON document that is stored there, such as ``username`` and ``password``.
+    """
+
+    key: pulumi.Output[str]
+    properties: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Database:
+    """The PostgreSQL server.
+
+    Attributes:
+        host: DNS name.
+        port: TCP port.
+        admin: Credentials of the administrator; jobs create databases and users with them.
+        ca_bundle_url: Where clients find the certificates that sign the server's.
+    """
+
+    host: pulumi.Output[str]
+    port: pulumi.Output[int]
+    admin: SecretRef
+    ca_bundle_url: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cache:
+    """The Redis-protocol cache; TLS always.
+
+    Attributes:
+        host: DNS name of the primary.
+        port: TCP port.
+        auth: Property ``token`` holds the password.
+    """
+
+    host: pulumi.Output[str]
+    port: pulumi.Output[int]
+    auth: SecretRef
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedFiles:
+    """A file system that many nodes mount at once, for a shared model repository.
+
+    Attributes:
+        csi_driver: Name of the CSI driver.
+        volumes: Volume handles by access point name, for static PersistentVolumes.
+    """
+
+    csi_driver: str
+    volumes: Mapping[str, pulumi.Output[str]]
+
+
+SecretStoreKind = Literal["aws-secrets-manager", "gcp-secret-manager", "in-cluster"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SecretStore:
+    """The store that External Secrets reads.
+
+    Attributes:
+        kind: Which provider of External Secrets fits.
+        region: Region or location; plain.
+        entries: Credentials that the platform needs, by purpose (``litellm-master-key``, ``grafana-admin`` …).
+    """
+
+    kind: SecretStoreKind
+    region: str
+    entries: Mapping[str, SecretRef]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectGrant:
+    """Access to a bucket, with the key that encrypts it.
+
+    Attributes:
+        bucket: Which bucket.
+        access: Read, or read and write.
+        prefix: Only keys below this prefix; empty for the whole bucket.
+    """
+
+    bucket: BucketRole
+    access: Access
+    prefix: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SecretGrant:
+    """Read access to entries of the secret store, with the key that encrypts them.
+
+    Attributes:
+        entries: Names of :attr:`SecretStore.entries`; ``database-admin`` and ``cache-auth`` are always there.
+    """
+
+    entries: Sequence[str]
+
+
+Grant = ObjectGrant | SecretGrant
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceIdentity:
+    """What a pod needs to act as its cloud identity.
+
+    Attributes:
+        annotations: Annotations of its Kubernetes service account.
+        ready: Resources that must exist before the pod starts; for ``depends_on``.
+    """
+
+    annotations: Mapping[str, pulumi.Input[str]]
+    ready: tuple[pulumi.Resource, ...]
+
+
+class Identity(Protocol):
+    """Gives one Kubernetes service account one least-privilege identity."""
+
+    def grant(
+        self, name: str, *, namespace: str, service_account: str, grants: Sequence[Grant], parent: pulumi.Resource
+    ) -> ServiceIdentity:
+        """Create the identity of ``namespace/service_account``; it can do what ``grants`` say and no more."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registry:
+    """The container registry.
+
+    Attributes:
+        host: Host that images are pulled from.
+        repositories: Repository URLs of our own images, by short name.
+        mirrors: Prefix that stands for an upstream registry: ``{"docker.io": "…/docker-hub"}``.
+    """
+
+    host: pulumi.Output[str]
+    repositories: Mapping[str, pulumi.Output[str]]
+    mirrors: Mapping[str, pulumi.Output[str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Foundation:
+    """Everything below the platform.
+
+    Attributes:
+        cloud: Which foundation this is; for messages and outputs, not for decisions.
+        region: Region or site; plain.
+    """
+
+    cloud: Literal["aws", "gcp", "onprem"]
+    region: str
+    cluster: Cluster
+    objects: ObjectStore
+    database: Database
+    cache: Cache
+    files: SharedFiles
+    secrets: SecretStore
+    identity: Identity
+    registry: Registry

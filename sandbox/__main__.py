@@ -1,0 +1,5 @@
+"""``python -m sandbox -- pulumi up -s dev``."""
+
+from sandbox.cli import main
+
+main()
