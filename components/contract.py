@@ -16,8 +16,8 @@ import pulumi_kubernetes as kubernetes
 from components.capacity import NodeShape
 
 BucketRole = Literal["data", "models", "mlflow", "pipelines", "vectors", "logs", "backups"]
-"""What a bucket is for: raw and processed data; registry artifacts and the Triton repository; MLflow artifacts; pipeline
-artifacts; vectors; logs and traces; cluster and vector-store backups."""
+"""What a bucket is for: raw and processed data; registry artifacts and the Triton repository; MLflow artifacts;
+pipeline artifacts; vectors; logs and traces; cluster and vector-store backups."""
 
 NodeRole = Literal["system", "cpu", "gpu-training", "gpu-inference"]
 """Rows of the architecture's node table."""

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
 from sandbox import paths
+from sandbox.aws.node_groups import node_groups
 from sandbox.aws.provider import AwsProvider
-try:
-    from sandbox.eks import EksProvider
-except ImportError:
-    from sandbox.random_provider import RandomProvider as EksProvider
-from sandbox.provider import Served, serve
+from sandbox.eks import EksProvider
+from sandbox.kubernetes.cluster import Cluster
+from sandbox.kubernetes.nodes import Nodes
+from sandbox.kubernetes.provider import KubernetesProvider
+from sandbox.kubernetes.session import Session
+from sandbox.provider import Provider, Served, serve
 from sandbox.random_provider import RandomProvider
 from sandbox.store import Store
+from sandbox.toolchain import clients, control_plane
+from sandbox.toolchain.control_plane import Missing
 from sandbox.toolchain.gobuild import Report
 
 
 class Clouds:
-    """A context in which the stack's providers listen on loopback."""
+    """A context in which the stack's providers listen on loopback and its control plane runs."""
 
     def __init__(self, stack: str, store: Store, report: Report) -> None:
         self._paths = paths.StackPaths.of(stack)
         self._store = store
         self._report = report
+        self._open = ExitStack()
+        self._nodes: Nodes | None = None
         self._served: dict[str, Served] = {}
 
     @property
@@ -32,20 +40,61 @@ class Clouds:
         return ",".join(f"{name}:{served.port}" for name, served in self._served.items())
 
     def __enter__(self) -> Self:
-        creators = {
-            "aws": lambda: AwsProvider(self._store),
-            "random": RandomProvider,
-            "eks": EksProvider,
-        }
-        self._served = {name: serve(name, create) for name, create in creators.items()}
+        with ExitStack() as opening:
+            opening.callback(self._store.close)
+            session = opening.enter_context(self._session())
+            creators: dict[str, Callable[[], Provider]] = {
+                "aws": lambda: AwsProvider(self._store),
+                "eks": EksProvider,
+                "kubernetes": lambda: KubernetesProvider(session),
+                "random": RandomProvider,
+            }
+            for name, create in creators.items():
+                self._served[name] = serve(name, create)
+                opening.callback(self._served[name].stop)
+            self._open = opening.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for served in self._served.values():
-            served.stop()
-        self._store.close()
+        self._open.close()
+
+    def _session(self) -> Session:
+        cluster = self._cluster()
+        helm = clients.find_or_get("helm", paths.cache_dir(), self._report) if cluster else "there is no control plane"
+        if cluster:
+            self._nodes = Nodes(cluster.client(), self._paths.kubernetes / "nodes.json")
+        return Session(
+            self._paths.kubernetes,
+            cluster,
+            helm=helm.reason if isinstance(helm, Missing) else helm,
+            autoscale=self._autoscale,
+            report=self._report,
+        )
+
+    def _cluster(self) -> Cluster | None:
+        """Start the control plane where its programs are at hand; building them is what `make cluster` is for."""
+        binaries = control_plane.find_or_get(paths.cache_dir(), self._report, allow_build=False)
+        if isinstance(binaries, Missing):
+            self._report(f"no Kubernetes control plane, objects are recorded only: {binaries.reason}")
+            return None
+        cluster = Cluster(self._paths.kubernetes, binaries)
+        cluster.up(self._report)
+        self._report("Kubernetes: a real control plane judges every object; nodes are simulated")
+        return cluster
+
+    def _autoscale(self) -> None:
+        """Follow the account's node groups, and the pods."""
+        if self._nodes is None:
+            return
+        groups = node_groups(self._store)
+        self._nodes.reconcile(groups)
+        self._nodes.autoscale(groups)
 
     def settle(self) -> None:
-        """Bring the simulated nodes to what the pods need now."""
+        """Say which pods found no node, in the scheduler's words."""
+        if self._nodes is None:
+            return
+        for line in self._nodes.explain(node_groups(self._store)):
+            self._report(f"pending: {line}")

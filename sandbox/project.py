@@ -20,6 +20,9 @@ from sandbox.engine import Engine
 _FOREIGN_KEYS = ("secretsprovider", "encryptedkey", "encryptionsalt")
 
 
+_HOST_FOLDER = Path(__file__).resolve().parent / "host"
+
+
 class ProjectError(Exception):
     """The checkout is not one that the sandbox can run."""
 
@@ -108,6 +111,7 @@ def environment(engine: Engine, providers: str) -> dict[str, str]:
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("PULUMI_", "AWS_"))}
     return kept | {
         "PATH": os.pathsep.join(searched),
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(_HOST_FOLDER), os.environ.get("PYTHONPATH")))),
         "PULUMI_HOME": str(home / "pulumi"),
         "PULUMI_BACKEND_URL": f"file://{home / 'state'}",
         "PULUMI_CONFIG_PASSPHRASE_FILE": str(passphrase),

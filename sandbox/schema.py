@@ -77,7 +77,10 @@ def resource_schema(token: str) -> ResourceSchema:
     """
     resource = _resource_class(token)
     module = importlib.import_module(resource.__module__)
-    arguments = getattr(module, f"{resource.__name__}Args", None)
+    # The arguments are called …InitArgs where a nested type has the plain name.
+    arguments = getattr(module, f"{resource.__name__}InitArgs", None) or getattr(
+        module, f"{resource.__name__}Args", None
+    )
     return ResourceSchema(
         inputs={} if arguments is None else _input_fields(arguments),
         outputs=_output_fields(resource, sdk_types.resource_py_to_pulumi_names(resource)),

@@ -138,15 +138,14 @@ _EVICTION_DISK: Final = 0.10
 _RESERVED_DISK_GIB: Final = 1
 
 
-def max_pods(kind: InstanceType) -> int:
-    """Pods a node: what prefix delegation carries, at most 110 below 30 vCPU, else 250 (VPC CNI's own advice)."""
-    carried = kind.enis * (kind.addresses_per_eni - 1) * 16 + 2  # a prefix holds 16 addresses; two pods use the host's
-    return min(carried, 110 if kind.vcpu < 30 else 250)
+# Pods a node. With prefix delegation every type in the catalogue has addresses for more; 110 is what the VPC CNI's
+# authors advise below 30 vCPU, and GPU nodes above that run few pods.
+MAX_PODS: Final = 110
 
 
 def pod_addresses(kind: InstanceType) -> int:
     """VPC addresses that a full node holds: a /28 for each 16 pods, one prefix warm, one address for each interface."""
-    prefixes = math.ceil(max_pods(kind) / 16) + 1
+    prefixes = math.ceil(MAX_PODS / 16) + 1
     return 16 * prefixes + math.ceil(prefixes / (kind.addresses_per_eni - 1))
 
 
@@ -165,19 +164,18 @@ def shape_of(instance_type: str, root_volume_gib: int) -> NodeShape:
     so that it and not the root volume is the node's ephemeral storage.
     """
     kind = CATALOGUE[instance_type]
-    pods = max_pods(kind)
     seen_mib = kind.memory_mib - math.ceil(kind.memory_mib * _UNSEEN_MEMORY)
     disk_gib = kind.instance_store_gb * 10**9 / 2**30 if kind.instance_store_gb else root_volume_gib
     return NodeShape(
         instance_type=kind.name,
         architecture="amd64",
         cpu_millicores=kind.vcpu * 1000 - _reserved_millicores(kind.vcpu),
-        memory_mib=seen_mib - (255 + 11 * pods) - _EVICTION_MIB,  # 255 MiB and 11 MiB a pod are nodeadm's reserve
+        memory_mib=seen_mib - (255 + 11 * MAX_PODS) - _EVICTION_MIB,  # 255 MiB and 11 MiB a pod are nodeadm's reserve
         ephemeral_storage_gib=math.floor(disk_gib * (1 - _EVICTION_DISK)) - _RESERVED_DISK_GIB,
         gpus=kind.gpus,
         gpu_model=kind.gpu_model,
         gpu_memory_mib=kind.gpu_memory_mib,
-        max_pods=pods,
+        max_pods=MAX_PODS,
     )
 
 

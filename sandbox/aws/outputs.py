@@ -170,7 +170,7 @@ def _replication_group(place: Place, inputs: Properties, resource_id: str) -> Pr
 
 
 def _region_code(region: str) -> str:
-    area, direction, number = region.split("-")[0], region.split("-")[-2], region.split("-")[-1]
+    area, *_, direction, number = region.split("-")
     return f"{area}{direction[0]}{number}"
 
 

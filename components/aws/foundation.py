@@ -1,0 +1,387 @@
+"""The AWS foundation: every piece, wired together, behind the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import pulumi
+import pulumi_aws as aws
+
+from components import contract
+from components.aws.addons import Addons, AddonsArgs
+from components.aws.alarms import Alarms, AlarmsArgs
+from components.aws.budget import Budget, BudgetArgs
+from components.aws.cache import Cache, CacheArgs
+from components.aws.cluster import Access, Cluster, ClusterArgs
+from components.aws.database import Database, DatabaseArgs
+from components.aws.files import AccessPoint, Files, FilesArgs
+from components.aws.identity import AwsIdentity
+from components.aws.keys import Keys, KeysArgs
+from components.aws.network import Network, NetworkArgs
+from components.aws.nodes import NodeGroup, NodeGroupArgs, NodeRole
+from components.aws.objects import Objects, ObjectsArgs
+from components.aws.policy import Account
+from components.aws.registry import Registry, RegistryArgs
+from components.aws.replication import Replication, ReplicationArgs
+from components.aws.secrets import Secrets, SecretsArgs, SecretVault
+from components.settings import Settings
+
+# What has no other copy: raw data, model weights and the record of how they came to be.
+_REPLICATED: Final[tuple[contract.BucketRole, ...]] = ("data", "models", "mlflow")
+# Certificates that sign every RDS server's (RDS user guide, "Using SSL/TLS").
+_RDS_CA_BUNDLE: Final = "https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AwsFoundationArgs:
+    """What the foundation is built from.
+
+    Attributes:
+        settings: The stack's settings.
+        project: Project name.
+        stack: Stack name; with the project it prefixes the names that must be known in advance.
+    """
+
+    settings: Settings
+    project: str
+    stack: str
+
+
+class AwsFoundation(pulumi.ComponentResource):
+    """An account's worth of network, cluster, stores, keys and identities; ``result`` is the contract."""
+
+    result: contract.Foundation
+
+    def __init__(self, name: str, args: AwsFoundationArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("llmops:aws:Foundation", name, None, opts)
+        settings, prefix = args.settings, f"{args.project}-{args.stack}"
+        tags = default_tags(args)
+        provider = _provider(f"{name}-aws", settings.aws.region, settings, tags)
+        account = _account(provider, settings.aws.region)
+        child = pulumi.ResourceOptions(parent=self, provider=provider)
+
+        keys = Keys(
+            f"{name}-keys",
+            KeysArgs(
+                prefix=prefix,
+                account=account,
+                deletion_window_days=30 if settings.protect else 7,
+                protect=settings.protect,
+            ),
+            child,
+        )
+        alarms = Alarms(
+            f"{name}-alarms",
+            AlarmsArgs(
+                prefix=prefix, account=account, kms_key_arn=keys.arns["logs"], emails=settings.alarms.emails
+            ),
+            child,
+        )
+        Budget(
+            f"{name}-budget",
+            BudgetArgs(
+                prefix=prefix,
+                monthly_usd=settings.budget.monthly_usd,
+                tag_key="stack",
+                tag_value=prefix,
+                alert_percent=settings.budget.alert_percent,
+                emails=settings.budget.emails,
+                topic_arn=alarms.topic_arn,
+            ),
+            child,
+        )
+        network = Network(
+            f"{name}-network",
+            NetworkArgs(
+                account=account,
+                cidr=settings.network.cidr,
+                zones=settings.zones,
+                nat_gateways=settings.network.nat_gateways,
+                interface_endpoints=settings.network.interface_endpoints,
+                cluster_name=prefix,
+                flow_logs_retention_days=settings.network.flow_logs_retention_days,
+                logs_key_arn=keys.arns["logs"],
+            ),
+            child,
+        )
+        objects = Objects(
+            f"{name}-objects",
+            ObjectsArgs(
+                prefix=prefix,
+                account=account,
+                kms_key_arn=keys.arns["objects"],
+                tier_after_days=settings.objects.infrequent_access_days,
+                noncurrent_days=settings.objects.noncurrent_version_days,
+                log_retention_days=settings.objects.log_retention_days,
+                force_destroy=not settings.protect,
+                protect=settings.protect,
+            ),
+            child,
+        )
+        if settings.objects.replicate:
+            self._replicate(name, args, account, keys, objects, alarms, tags, child)
+
+        cluster, pools, addons = self._cluster(name, args, keys, network, objects, tags, child)
+        clients = {"cluster": cluster.security_group_id}
+        vault = SecretVault(
+            prefix=prefix,
+            kms_key_arn=keys.arns["secrets"],
+            recovery_window_days=30 if settings.protect else 0,
+        )
+        secrets = Secrets(f"{name}-secrets", SecretsArgs(vault=vault), child)
+        database = Database(
+            f"{name}-database",
+            DatabaseArgs(
+                prefix=prefix,
+                account=account,
+                vpc_id=network.vpc_id,
+                subnet_ids=network.isolated_subnet_ids,
+                client_security_group_ids=clients,
+                kms_key_arn=keys.arns["database"],
+                secrets_kms_key_arn=keys.arns["secrets"],
+                logs_kms_key_arn=keys.arns["logs"],
+                engine_version=settings.database.engine_version,
+                instance_class=settings.database.instance_class,
+                storage_gib=settings.database.storage_gib,
+                highly_available=settings.database.highly_available,
+                backup_retention_days=settings.database.backup_retention_days,
+                log_retention_days=settings.cluster.log_retention_days,
+                monitoring_seconds=60 if settings.database.highly_available else 0,
+                protect=settings.protect,
+                alarm_topic_arn=alarms.topic_arn,
+            ),
+            child,
+        )
+        cache = Cache(
+            f"{name}-cache",
+            CacheArgs(
+                vpc_id=network.vpc_id,
+                subnet_ids=network.isolated_subnet_ids,
+                client_security_group_ids=clients,
+                kms_key_arn=keys.arns["database"],
+                vault=vault,
+                engine_version=settings.cache.engine_version,
+                node_type=settings.cache.node_type,
+                replicas=settings.cache.replicas,
+                snapshot_retention_days=7 if settings.protect else 0,
+                alarm_topic_arn=alarms.topic_arn,
+            ),
+            child,
+        )
+        files = Files(
+            f"{name}-files",
+            FilesArgs(
+                account=account,
+                vpc_id=network.vpc_id,
+                subnet_ids=network.private_subnet_ids,
+                client_security_group_ids=clients,
+                kms_key_arn=keys.arns["storage"],
+                throughput_mode=settings.files.throughput_mode,
+                access_points=[AccessPoint(name=point) for point in settings.files.access_points],
+                backups=settings.protect,
+                protect=settings.protect,
+            ),
+            child,
+        )
+        registry = Registry(
+            f"{name}-registry",
+            RegistryArgs(
+                prefix=prefix,
+                account=account,
+                kms_key_arn=keys.arns["storage"],
+                repositories=settings.registry.repositories,
+                keep_images=settings.registry.keep_images,
+                force_delete=not settings.protect,
+                upstreams=dict.fromkeys(settings.registry.upstreams),
+                owns_account_settings=settings.registry.owns_account_settings,
+            ),
+            child,
+        )
+        entries: Mapping[str, contract.SecretRef] = {
+            **secrets.entries,
+            "database-admin": database.admin,
+            "cache-auth": cache.auth,
+        }
+        self.result = contract.Foundation(
+            cloud="aws",
+            region=settings.aws.region,
+            cluster=contract.Cluster(
+                name=cluster.cluster_name,
+                kubernetes_version=settings.cluster.kubernetes_version,
+                endpoint=cluster.endpoint,
+                kubeconfig=cluster.kubeconfig,
+                provider=cluster.provider,
+                pools=pools,
+                default_storage_class=addons.default_storage_class,
+                ready=addons.ready,
+            ),
+            objects=contract.ObjectStore(
+                protocol="s3",
+                endpoint=f"s3.{settings.aws.region}.amazonaws.com",
+                region=settings.aws.region,
+                buckets=objects.buckets,
+            ),
+            database=contract.Database(
+                host=database.host, port=database.port, admin=database.admin, ca_bundle_url=_RDS_CA_BUNDLE
+            ),
+            cache=contract.Cache(host=cache.host, port=cache.port, auth=cache.auth),
+            files=contract.SharedFiles(csi_driver="efs.csi.aws.com", volumes=files.volumes),
+            secrets=contract.SecretStore(kind="aws-secrets-manager", region=settings.aws.region, entries=entries),
+            identity=AwsIdentity(
+                account=account,
+                issuer=cluster.issuer,
+                bucket_arns=objects.arns,
+                objects_key_arn=keys.arns["objects"],
+                secrets=entries,
+                secrets_key_arn=keys.arns["secrets"],
+            ),
+            registry=contract.Registry(
+                host=registry.host, repositories=registry.repositories, mirrors=registry.mirrors
+            ),
+        )
+        self.register_outputs({"clusterName": cluster.cluster_name, "vpcId": network.vpc_id})
+
+    def _replicate(
+        self,
+        name: str,
+        args: AwsFoundationArgs,
+        account: Account,
+        keys: Keys,
+        objects: Objects,
+        alarms: Alarms,
+        tags: Mapping[str, str],
+        child: pulumi.ResourceOptions,
+    ) -> None:
+        """Copy what has no other copy into the second region, under a key of its own."""
+        settings = args.settings
+        abroad = _provider(f"{name}-aws-dr", settings.aws.dr_region, settings, tags)
+        replica_account = Account(id=account.id, partition=account.partition, region=settings.aws.dr_region)
+        replica_keys = Keys(
+            f"{name}-dr-keys",
+            KeysArgs(
+                prefix=f"{args.project}-{args.stack}",
+                account=replica_account,
+                deletion_window_days=30 if settings.protect else 7,
+                protect=settings.protect,
+                domains=("objects",),
+            ),
+            pulumi.ResourceOptions(parent=self, provider=abroad),
+        )
+        Replication(
+            f"{name}-replication",
+            ReplicationArgs(
+                prefix=f"{args.project}-{args.stack}",
+                source_account=account,
+                replica_account=replica_account,
+                replica_provider=abroad,
+                sources={role: objects.secure_buckets[role] for role in _REPLICATED},
+                source_kms_key_arn=keys.arns["objects"],
+                replica_kms_key_arn=replica_keys.arns["objects"],
+                force_destroy=not settings.protect,
+                protect=settings.protect,
+                alarm_topic_arn=alarms.topic_arn,
+            ),
+            child,
+        )
+
+    def _cluster(
+        self,
+        name: str,
+        args: AwsFoundationArgs,
+        keys: Keys,
+        network: Network,
+        objects: Objects,
+        tags: Mapping[str, str],
+        child: pulumi.ResourceOptions,
+    ) -> tuple[Cluster, tuple[contract.NodePool, ...], Addons]:
+        """Build the control plane, then its nodes, then what runs on them."""
+        settings = args.settings
+        cluster = Cluster(
+            f"{name}-cluster",
+            ClusterArgs(
+                name=f"{args.project}-{args.stack}",
+                kubernetes_version=settings.cluster.kubernetes_version,
+                vpc_id=network.vpc_id,
+                subnet_ids=network.private_subnet_ids,
+                service_cidr=settings.cluster.service_cidr,
+                public_access_cidrs=settings.cluster.public_access_cidrs,
+                access=[
+                    Access(principal_arn=one.principal_arn, policy=one.policy, namespaces=one.namespaces)
+                    for one in settings.cluster.access
+                ],
+                support=settings.cluster.support,
+                addon_versions=settings.cluster.addons,
+                secrets_key_arn=keys.arns["cluster"],
+                logs_key_arn=keys.arns["logs"],
+                log_retention_days=settings.cluster.log_retention_days,
+                protect=settings.protect,
+            ),
+            child,
+        )
+        node_role = NodeRole(f"{name}-nodes", child)
+        # Values flow only from the cluster: nodes also need routes, their permissions and the network plugin.
+        waits = [*network.ready, *node_role.ready, *cluster.ready_for_nodes]
+        groups = [
+            NodeGroup(
+                f"{name}-{group.name}",
+                NodeGroupArgs(
+                    settings=group,
+                    cluster_name=cluster.cluster_name,
+                    kubernetes_version=settings.cluster.kubernetes_version,
+                    node_role_arn=node_role.arn,
+                    subnet_ids=network.private_subnets_in(group.zones),
+                    volume_key_arn=keys.arns["storage"],
+                    tags=tags,
+                ),
+                pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=waits)),
+            )
+            for group in settings.node_groups
+        ]
+        system = next(group for group in groups if group.pool.role == "system" and group.pool.min_size)
+        addons = Addons(
+            f"{name}-addons",
+            AddonsArgs(
+                cluster_name=cluster.cluster_name,
+                provider=cluster.provider,
+                issuer=cluster.issuer,
+                versions=settings.cluster.addons,
+                system_node_labels={"llmops/role": "system"},
+                storage_key_arn=keys.arns["storage"],
+                mounted_bucket_arns=[objects.arns["models"]],
+                objects_key_arn=keys.arns["objects"],
+                nodes=system.ready,
+            ),
+            child,
+        )
+        return cluster, tuple(group.pool for group in groups), addons
+
+
+def default_tags(args: AwsFoundationArgs) -> dict[str, str]:
+    """Tags of everything: who owns it, who pays, and what made it."""
+    settings = args.settings
+    return {
+        **settings.tags,
+        "project": args.project,
+        "stack": f"{args.project}-{args.stack}",
+        "owner": settings.owner,
+        "cost-center": settings.cost_center,
+        "managed-by": "pulumi",
+    }
+
+
+def _provider(name: str, region: str, settings: Settings, tags: Mapping[str, str]) -> aws.Provider:
+    return aws.Provider(
+        name,
+        region=region,
+        allowed_account_ids=[settings.aws.account_id] if settings.aws.account_id else None,
+        default_tags={"tags": dict(tags)},
+    )
+
+
+def _account(provider: aws.Provider, region: str) -> Account:
+    """Ask whose credentials these are: names and policies carry the number, and are to be known at preview."""
+    options = pulumi.InvokeOptions(provider=provider)
+    identity = aws.get_caller_identity(opts=options)
+    return Account(id=identity.account_id, partition=aws.get_partition(opts=options).partition, region=region)

@@ -1,0 +1,224 @@
+"""Least-privilege identities for pods (IRSA): the AWS twin of ``Identity``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pulumi
+from pulumi_aws import iam
+
+from components.aws.policy import Account, Statement, render
+from components.contract import BucketRole, Grant, ObjectGrant, SecretGrant, SecretRef, ServiceIdentity
+
+_READ = ("s3:GetObject", "s3:GetObjectVersion")
+_WRITE = ("s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterIssuer:
+    """The cluster's OpenID Connect issuer, as IAM knows it.
+
+    Attributes:
+        provider_arn: ARN of the IAM OIDC provider.
+        url: Issuer, with or without ``https://``.
+    """
+
+    provider_arn: pulumi.Input[str]
+    url: pulumi.Input[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkloadIdentityArgs:
+    """What an identity needs.
+
+    Attributes:
+        issuer: Who signs the pods' tokens.
+        namespace: Namespace of the service account.
+        service_account: Name of the service account.
+        statements: What it may do; empty for an identity that may do nothing yet.
+        permissions_boundary_arn: Policy that limits every role of the stack, where the account demands one.
+    """
+
+    issuer: ClusterIssuer
+    namespace: str
+    service_account: str
+    statements: Sequence[Statement]
+    permissions_boundary_arn: str | None = None
+
+
+class WorkloadIdentity(pulumi.ComponentResource):
+    """One role that exactly one Kubernetes service account can assume."""
+
+    role_arn: pulumi.Output[str]
+    role_name: pulumi.Output[str]
+    ready: tuple[pulumi.Resource, ...]
+
+    def __init__(self, name: str, args: WorkloadIdentityArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("llmops:aws:WorkloadIdentity", name, None, opts)
+        child = pulumi.ResourceOptions(parent=self)
+
+        role = iam.Role(
+            f"{name}-role",
+            description=f"Pods of {args.namespace}/{args.service_account}",
+            assume_role_policy=trust(args.issuer, args.namespace, args.service_account),
+            permissions_boundary=args.permissions_boundary_arn,
+            opts=child,
+        )
+        self.ready = (role,)
+        if args.statements:
+            permissions = iam.RolePolicy(
+                f"{name}-permissions", role=role.name, policy=render(args.statements), opts=child
+            )
+            self.ready = (role, permissions)
+        self.role_arn = role.arn
+        self.role_name = role.name
+        self.register_outputs({"roleArn": self.role_arn, "roleName": self.role_name})
+
+
+@dataclass(frozen=True, kw_only=True)
+class AwsIdentity:
+    """Implements ``contract.Identity`` with IAM roles for service accounts.
+
+    Attributes:
+        account: Where buckets, secrets and keys live.
+        issuer: Who signs the pods' tokens.
+        bucket_arns: Buckets that can be granted.
+        objects_key_arn: Key of the buckets.
+        secrets: Entries that can be granted.
+        secrets_key_arn: Key of the entries.
+        permissions_boundary_arn: Policy that limits every role of the stack, where the account demands one.
+    """
+
+    account: Account
+    issuer: ClusterIssuer
+    bucket_arns: Mapping[BucketRole, pulumi.Input[str]]
+    objects_key_arn: pulumi.Input[str]
+    secrets: Mapping[str, SecretRef]
+    secrets_key_arn: pulumi.Input[str]
+    permissions_boundary_arn: str | None = None
+
+    def grant(
+        self, name: str, *, namespace: str, service_account: str, grants: Sequence[Grant], parent: pulumi.Resource
+    ) -> ServiceIdentity:
+        """Create the identity of ``namespace/service_account``; it can do what ``grants`` say and no more."""
+        identity = WorkloadIdentity(
+            f"{name}-identity",
+            WorkloadIdentityArgs(
+                issuer=self.issuer,
+                namespace=namespace,
+                service_account=service_account,
+                statements=self.statements(grants),
+                permissions_boundary_arn=self.permissions_boundary_arn,
+            ),
+            pulumi.ResourceOptions(parent=parent),
+        )
+        return ServiceIdentity(annotations={"eks.amazonaws.com/role-arn": identity.role_arn}, ready=identity.ready)
+
+    def statements(self, grants: Sequence[Grant]) -> list[Statement]:
+        """What IAM must allow for ``grants``: the data, with the key that encrypts it."""
+        statements: list[Statement] = []
+        for number, one in enumerate(grants):
+            match one:
+                case ObjectGrant():
+                    arn = self.bucket_arns[one.bucket]
+                    statements += object_statements(one, arn, self.objects_key_arn, self.account, number)
+                case SecretGrant():
+                    statements += secret_statements(
+                        self._secret_arns(one.entries), self.secrets_key_arn, self.account, number
+                    )
+        return statements
+
+    def _secret_arns(self, entries: Sequence[str]) -> list[pulumi.Input[str]]:
+        if unknown := sorted(set(entries) - set(self.secrets)):
+            known = ", ".join(sorted(self.secrets))
+            raise pulumi.RunError(f"no secret entry {', '.join(unknown)}; there are {known}")
+        return [self.secrets[entry].key for entry in entries]
+
+
+def trust(issuer: ClusterIssuer, namespace: str, service_account: str) -> pulumi.Output[str]:
+    """Trust policy: tokens of exactly this service account, made for STS."""
+
+    def document(values: Sequence[str]) -> dict[str, object]:
+        provider_arn, url = values
+        host = url.removeprefix("https://")
+        return {
+            "Version": "2012-10-17",
+            "Statement": [
+                {
+                    "Sid": "ServiceAccountAssumes",
+                    "Effect": "Allow",
+                    "Principal": {"Federated": provider_arn},
+                    "Action": "sts:AssumeRoleWithWebIdentity",
+                    "Condition": {
+                        "StringEquals": {
+                            f"{host}:sub": f"system:serviceaccount:{namespace}:{service_account}",
+                            f"{host}:aud": "sts.amazonaws.com",
+                        }
+                    },
+                }
+            ],
+        }
+
+    return pulumi.Output.json_dumps(pulumi.Output.all(issuer.provider_arn, issuer.url).apply(document))
+
+
+def object_statements(
+    grant: ObjectGrant, bucket_arn: pulumi.Input[str], key_arn: pulumi.Input[str], account: Account, number: int
+) -> list[Statement]:
+    """Objects below the prefix, listing them, and the key, for this bucket and through S3 only."""
+    writes = grant.access == "read-write"
+    return [
+        Statement(
+            sid=f"Objects{number}",
+            actions=_READ + (_WRITE if writes else ()),
+            resources=(pulumi.Output.concat(bucket_arn, "/", grant.prefix, "*"),),
+        ),
+        Statement(
+            sid=f"List{number}",
+            actions=("s3:ListBucket",),
+            resources=(bucket_arn,),
+            conditions={"StringLike": {"s3:prefix": f"{grant.prefix}*"}} if grant.prefix else {},
+        ),
+        Statement(
+            sid=f"Locate{number}",
+            actions=("s3:GetBucketLocation", *(("s3:ListBucketMultipartUploads",) if writes else ())),
+            resources=(bucket_arn,),
+        ),
+        Statement(
+            sid=f"ObjectKey{number}",
+            actions=("kms:Decrypt", *(("kms:GenerateDataKey",) if writes else ())),
+            resources=(key_arn,),
+            conditions={
+                "StringEquals": {"kms:ViaService": f"s3.{account.region}.amazonaws.com"},
+                # The context is the bucket's ARN with bucket keys, and the object's ARN without.
+                "StringLike": {
+                    "kms:EncryptionContext:aws:s3:arn": [bucket_arn, pulumi.Output.concat(bucket_arn, "/*")]
+                },
+            },
+        ),
+    ]
+
+
+def secret_statements(
+    secret_arns: Sequence[pulumi.Input[str]], key_arn: pulumi.Input[str], account: Account, number: int
+) -> list[Statement]:
+    """Reading these entries, and the key for them, through Secrets Manager only."""
+    return [
+        Statement(
+            sid=f"Secrets{number}",
+            actions=("secretsmanager:GetSecretValue", "secretsmanager:DescribeSecret"),
+            resources=secret_arns,
+        ),
+        Statement(
+            sid=f"SecretKey{number}",
+            actions=("kms:Decrypt",),
+            resources=(key_arn,),
+            conditions={
+                "StringEquals": {
+                    "kms:ViaService": f"secretsmanager.{account.region}.amazonaws.com",
+                    "kms:EncryptionContext:SecretARN": secret_arns,
+                }
+            },
+        ),
+    ]

@@ -1,0 +1,254 @@
+"""Node groups: managed, autoscaled, from a launch template of our own.
+
+``aws.eks.NodeGroup`` and not pulumi-eks' ``ManagedNodeGroup``: the latter makes a launch template of its own that can
+carry neither our volume key nor tags, and takes the whole cluster as an argument where a name is enough.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pulumi
+from pulumi_aws import autoscaling, ec2, eks, iam
+from pulumi_aws.eks import outputs
+
+from components.aws.policy import service_trust
+from components.capacity.ec2 import CATALOGUE, MAX_PODS, shape_of
+from components.contract import NodePool, Taint
+from components.settings.nodes import GPU_ROLES, NodeGroupSettings
+
+ROLE_LABEL: Final = "llmops/role"
+GROUP_LABEL: Final = "llmops/node-group"
+GPU_LABEL: Final = "llmops/gpu-model"
+
+# The taint that NVIDIA's own charts tolerate out of the box.
+GPU_TAINT: Final = Taint(key="nvidia.com/gpu", value="present", effect="NoSchedule")
+
+# What a node may do: join, describe itself, pull images, also through the pull-through caches. Addresses for pods are
+# the business of the network plugin's own role.
+_NODE_POLICIES: Final = ("AmazonEKSWorkerNodePolicy", "AmazonEC2ContainerRegistryPullOnly")
+
+_EFFECTS: Final = {
+    "NoSchedule": "NO_SCHEDULE",
+    "NoExecute": "NO_EXECUTE",
+    "PreferNoSchedule": "PREFER_NO_SCHEDULE",
+}
+
+
+class NodeRole(pulumi.ComponentResource):
+    """The IAM role that all nodes share; pods have roles of their own and cannot reach this one."""
+
+    arn: pulumi.Output[str]
+    ready: tuple[pulumi.Resource, ...]
+    """Its permissions; nodes join only with them, so node groups depend on these."""
+
+    def __init__(self, name: str, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("llmops:aws:NodeRole", name, None, opts)
+        child = pulumi.ResourceOptions(parent=self)
+        role = iam.Role(
+            f"{name}-role",
+            description="Kubernetes nodes",
+            assume_role_policy=service_trust("ec2.amazonaws.com"),
+            opts=child,
+        )
+        self.ready = tuple(
+            iam.RolePolicyAttachment(
+                f"{name}-{policy}", role=role.name, policy_arn=f"arn:aws:iam::aws:policy/{policy}", opts=child
+            )
+            for policy in _NODE_POLICIES
+        )
+        self.arn = role.arn
+        self.register_outputs({"arn": self.arn})
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeGroupArgs:
+    """What a node group needs.
+
+    Attributes:
+        settings: Size, types, role; plain.
+        cluster_name: The cluster to join.
+        kubernetes_version: Its version; the nodes follow an upgrade of the control plane.
+        node_role_arn: Role of the nodes.
+        subnet_ids: Private subnets of the group's zones.
+        volume_key_arn: Key of the root volumes.
+        tags: Tags of the instances and volumes, which default tags do not reach.
+        after: What a node needs to become ready, and must outlive it: routes, the network plugin, the role's permissions.
+    """
+
+    settings: NodeGroupSettings
+    cluster_name: pulumi.Input[str]
+    kubernetes_version: str
+    node_role_arn: pulumi.Input[str]
+    subnet_ids: Sequence[pulumi.Input[str]]
+    volume_key_arn: pulumi.Input[str]
+    tags: Mapping[str, str]
+    after: Sequence[pulumi.Resource]
+
+
+class NodeGroup(pulumi.ComponentResource):
+    """Nodes of one kind; how many is the autoscaler's business between the two bounds."""
+
+    pool: NodePool
+    ready: tuple[pulumi.Resource, ...]
+    """The nodes; for ``depends_on``."""
+
+    def __init__(self, name: str, args: NodeGroupArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("llmops:aws:NodeGroup", name, None, opts)
+        child = pulumi.ResourceOptions(parent=self)
+        settings = args.settings
+        self.pool = pool_of(settings)
+
+        template = ec2.LaunchTemplate(
+            f"{name}-template",
+            description=f"Nodes of {settings.name}",
+            update_default_version=True,
+            block_device_mappings=[
+                {
+                    "device_name": "/dev/xvda",  # root device of the AL2023 images
+                    "ebs": {
+                        "volume_type": "gp3",
+                        "volume_size": settings.root_volume_gib,
+                        "encrypted": "true",
+                        "kms_key_id": args.volume_key_arn,
+                        "delete_on_termination": "true",
+                    },
+                }
+            ],
+            metadata_options={
+                "http_endpoint": "enabled",
+                "http_tokens": "required",
+                "http_put_response_hop_limit": 1,  # pods do not reach the node's credentials
+                "instance_metadata_tags": "disabled",
+            },
+            tag_specifications=[
+                {"resource_type": kind, "tags": {"Name": f"{name}-node", **args.tags}}
+                for kind in ("instance", "volume", "network-interface")
+            ],
+            user_data=user_data(settings),
+            opts=child,
+        )
+        group = eks.NodeGroup(
+            f"{name}-group",
+            cluster_name=args.cluster_name,
+            version=args.kubernetes_version,
+            node_role_arn=args.node_role_arn,
+            subnet_ids=list(args.subnet_ids),
+            ami_type="AL2023_x86_64_NVIDIA" if settings.role in GPU_ROLES else "AL2023_x86_64_STANDARD",
+            capacity_type="SPOT" if self.pool.spot else "ON_DEMAND",
+            instance_types=list(settings.instance_types),
+            scaling_config={
+                "min_size": settings.min_size,
+                "max_size": settings.max_size,
+                "desired_size": settings.min_size,
+            },
+            update_config={"max_unavailable_percentage": 33},
+            labels=dict(self.pool.labels),
+            taints=[
+                {"key": taint.key, "value": taint.value, "effect": _EFFECTS[taint.effect]} for taint in self.pool.taints
+            ],
+            launch_template={"id": template.id, "version": template.latest_version.apply(str)},
+            tags={"Name": name, **autoscaler_tags(self.pool)},
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                depends_on=list(args.after),
+                ignore_changes=["scalingConfig.desiredSize"],  # set once; then it is the autoscaler's
+            ),
+        )
+        self._tag_scaling_group(name, group, autoscaler_tags(self.pool))
+        self.ready = (group,)
+        self.register_outputs({"nodeGroupArn": group.arn})
+
+    def _tag_scaling_group(self, name: str, group: eks.NodeGroup, tags: Mapping[str, str]) -> None:
+        """EKS does not hand tags of a node group on to its Auto Scaling group, where the autoscaler looks for them."""
+        scaling_group = group.resources.apply(_scaling_group_name)
+        for key, value in tags.items():
+            autoscaling.Tag(
+                f"{name}-{key.removeprefix(_TEMPLATE).replace('/', '-')}",
+                autoscaling_group_name=scaling_group,
+                tag={"key": key, "value": value, "propagate_at_launch": False},
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+
+
+def _scaling_group_name(resources: Sequence[outputs.NodeGroupResource]) -> str:
+    """A node group has exactly one Auto Scaling group; the SDK types every part of it as optional."""
+    names = [group.name for group in resources[0].autoscaling_groups or () if group.name]
+    return names[0]
+
+
+def pool_of(settings: NodeGroupSettings) -> NodePool:
+    """What the layers above see of a group; all of it known at preview."""
+    gpu_model = CATALOGUE[settings.instance_types[0]].gpu_model
+    return NodePool(
+        name=settings.name,
+        role=settings.role,
+        shapes=tuple(shape_of(kind, settings.root_volume_gib) for kind in settings.instance_types),
+        min_size=settings.min_size,
+        max_size=settings.max_size,
+        spot=settings.capacity == "spot",
+        labels={
+            ROLE_LABEL: settings.role,
+            GROUP_LABEL: settings.name,
+            **({GPU_LABEL: gpu_model} if gpu_model else {}),
+        },
+        taints=(GPU_TAINT,) if gpu_model else (),
+    )
+
+
+_TEMPLATE: Final = "k8s.io/cluster-autoscaler/node-template/"
+
+
+def autoscaler_tags(pool: NodePool) -> dict[str, str]:
+    """What cluster-autoscaler must be told about a node while there is none (its AWS README, "scaling from 0").
+
+    A group that always has a node needs none of it: the autoscaler copies that one.
+    """
+    if pool.min_size:
+        return {}
+    smallest = pool.shapes[0]
+    resources = {"ephemeral-storage": f"{smallest.ephemeral_storage_gib}Gi"}
+    if smallest.gpus:
+        resources["nvidia.com/gpu"] = str(smallest.gpus)
+    return {
+        **{f"{_TEMPLATE}label/{key}": value for key, value in pool.labels.items()},
+        **{f"{_TEMPLATE}taint/{taint.key}": f"{taint.value}:{taint.effect}" for taint in pool.taints},
+        **{f"{_TEMPLATE}resources/{key}": value for key, value in resources.items()},
+    }
+
+
+def node_config(settings: NodeGroupSettings) -> dict[str, Any]:
+    """Configuration for nodeadm, which EKS merges with its own part (cluster, endpoint, certificate)."""
+    kinds = [CATALOGUE[kind] for kind in settings.instance_types]
+    spec: dict[str, Any] = {
+        # Both: the expression also sets what the kubelet reserves for itself, the plain value is the last word.
+        "kubelet": {"maxPodsExpression": str(MAX_PODS), "config": {"maxPods": MAX_PODS}}
+    }
+    if all(kind.instance_store_gb for kind in kinds):
+        # One striped file system under /mnt/k8s-disks/0; images and the model cache lie on it.
+        spec["instance"] = {"localStorage": {"strategy": "RAID0"}}
+    return {"apiVersion": "node.eks.aws/v1alpha1", "kind": "NodeConfig", "spec": spec}
+
+
+def user_data(settings: NodeGroupSettings) -> str:
+    """The same as a base64 MIME document; JSON is YAML."""
+    boundary = "NODECONFIG"
+    document = "\n".join(
+        (
+            "MIME-Version: 1.0",
+            f'Content-Type: multipart/mixed; boundary="{boundary}"',
+            "",
+            f"--{boundary}",
+            "Content-Type: application/node.eks.aws",
+            "",
+            json.dumps(node_config(settings), sort_keys=True),
+            "",
+            f"--{boundary}--",
+            "",
+        )
+    )
+    return base64.b64encode(document.encode()).decode()

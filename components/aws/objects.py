@@ -1,0 +1,121 @@
+"""Object storage on S3: one bucket for each role, with logged accesses; the AWS twin of ``Objects``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import get_args
+
+import pulumi
+
+from components.aws.bucket import Lifecycle, SecureBucket, SecureBucketArgs, bucket_name
+from components.aws.policy import Account, Statement
+from components.contract import Bucket, BucketRole
+
+ROLES: tuple[BucketRole, ...] = get_args(BucketRole)
+
+# Datasets and runs are read rarely after a while. Models are read at every cold start, vectors and backups are managed
+# by their own tools, and logs expire.
+_TIERED: frozenset[BucketRole] = frozenset({"data", "mlflow", "pipelines"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectsArgs:
+    """What object storage needs.
+
+    Attributes:
+        prefix: ``<project>-<stack>``; bucket names are ``<prefix>-<role>-<account>-<region>``.
+        account: Where the buckets live.
+        kms_key_arn: Key of all objects.
+        tier_after_days: When data, experiments and pipeline artifacts move to Intelligent-Tiering.
+        noncurrent_days: How long overwritten and deleted versions are kept.
+        log_retention_days: How long logs, and logs of accesses, are kept.
+        force_destroy: Delete the objects with the buckets.
+        protect: Refuse deletion.
+    """
+
+    prefix: str
+    account: Account
+    kms_key_arn: pulumi.Input[str]
+    tier_after_days: int
+    noncurrent_days: int
+    log_retention_days: int
+    force_destroy: bool
+    protect: bool
+
+
+class Objects(pulumi.ComponentResource):
+    """The stack's buckets."""
+
+    buckets: Mapping[BucketRole, Bucket]
+    arns: Mapping[BucketRole, pulumi.Output[str]]
+    secure_buckets: Mapping[BucketRole, SecureBucket]
+
+    def __init__(self, name: str, args: ObjectsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("llmops:aws:Objects", name, None, opts)
+        child = pulumi.ResourceOptions(parent=self)
+
+        names = {role: bucket_name(args.prefix, role, args.account) for role in ROLES}
+        access_logs_name = bucket_name(args.prefix, "access-logs", args.account)
+        access_logs = SecureBucket(
+            f"{name}-access-logs",
+            SecureBucketArgs(
+                bucket_name=access_logs_name,
+                account=args.account,
+                kms_key_arn=None,  # S3 user guide: a bucket that receives access logs cannot have SSE-KMS by default
+                lifecycle=Lifecycle(
+                    expire_after_days=args.log_retention_days, expire_noncurrent_after_days=args.noncurrent_days
+                ),
+                force_destroy=args.force_destroy,
+                protect=args.protect,
+                more_statements=(log_delivery(access_logs_name, tuple(names.values()), args.account),),
+            ),
+            child,
+        )
+        self.secure_buckets = {
+            role: SecureBucket(
+                f"{name}-{role}",
+                SecureBucketArgs(
+                    bucket_name=names[role],
+                    account=args.account,
+                    kms_key_arn=args.kms_key_arn,
+                    lifecycle=_lifecycle(role, args),
+                    force_destroy=args.force_destroy,
+                    protect=args.protect,
+                    access_logs_bucket=access_logs.bucket_name,
+                ),
+                child,
+            )
+            for role in ROLES
+        }
+        self.buckets = {
+            role: Bucket(name=bucket.bucket_name, url=pulumi.Output.concat("s3://", bucket.bucket_name))
+            for role, bucket in self.secure_buckets.items()
+        }
+        self.arns = {role: bucket.arn for role, bucket in self.secure_buckets.items()}
+        self.register_outputs(
+            {"buckets": {role: bucket.name for role, bucket in self.buckets.items()}, "arns": dict(self.arns)}
+        )
+
+
+def _lifecycle(role: BucketRole, args: ObjectsArgs) -> Lifecycle:
+    """How long the bucket of ``role`` keeps things; backups are expired by the tool that makes them."""
+    return Lifecycle(
+        tier_after_days=args.tier_after_days if role in _TIERED else None,
+        expire_after_days=args.log_retention_days if role == "logs" else None,
+        expire_noncurrent_after_days=args.noncurrent_days,
+    )
+
+
+def log_delivery(target: str, sources: tuple[str, ...], account: Account) -> Statement:
+    """S3 itself writes the access logs of the stack's buckets, and nothing else, into ``target``."""
+    return Statement(
+        sid="AccessLogsArrive",
+        principal={"Service": "logging.s3.amazonaws.com"},
+        actions=("s3:PutObject",),
+        resources=(f"arn:{account.partition}:s3:::{target}/*",),
+        conditions={
+            "StringEquals": {"aws:SourceAccount": account.id},
+            "ArnEquals": {"aws:SourceArn": [f"arn:{account.partition}:s3:::{source}" for source in sources]},
+        },
+    )

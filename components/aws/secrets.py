@@ -1,0 +1,104 @@
+"""Credentials in Secrets Manager; the AWS twin of ``Secrets``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pulumi
+from pulumi_aws import secretsmanager
+from pulumi_random import RandomPassword
+
+from components.aws.credentials import CATALOGUE, Credential, Generated
+from components.contract import SecretRef
+
+
+@dataclass(frozen=True, kw_only=True)
+class SecretVault:
+    """How entries are kept.
+
+    Attributes:
+        prefix: ``<project>-<stack>``; an entry is named ``<prefix>/<purpose>``.
+        kms_key_arn: Key of all entries.
+        recovery_window_days: 7 to 30: how long a deleted entry can be brought back, and its name cannot be used again;
+            0 deletes at once, so that a stack can be destroyed and built again.
+    """
+
+    prefix: str
+    kms_key_arn: pulumi.Input[str]
+    recovery_window_days: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SecretsArgs:
+    """What the credentials need.
+
+    Attributes:
+        vault: How they are kept.
+        more: Credentials besides the catalogue's, such as API keys of hosted models.
+    """
+
+    vault: SecretVault
+    more: Sequence[Credential] = ()
+
+
+class Secrets(pulumi.ComponentResource):
+    """Every credential of the catalogue; values are random or the operator's, and are never shown."""
+
+    entries: Mapping[str, SecretRef]
+
+    def __init__(self, name: str, args: SecretsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("llmops:aws:Secrets", name, None, opts)
+
+        self.entries = {
+            credential.purpose: keep(name, credential, args.vault, parent=self).ref
+            for credential in (*CATALOGUE, *args.more)
+        }
+        self.register_outputs({"entries": {purpose: ref.key for purpose, ref in self.entries.items()}})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """A credential in the store.
+
+    Attributes:
+        ref: Where it is.
+        values: Its properties, as secrets; empty when the operator supplies them.
+    """
+
+    ref: SecretRef
+    values: Mapping[str, pulumi.Output[str]]
+
+
+def keep(name: str, credential: Credential, vault: SecretVault, *, parent: pulumi.Resource) -> Kept:
+    """Create the entry of ``credential``, with its value unless the operator supplies it."""
+    child = pulumi.ResourceOptions(parent=parent)
+    entry = secretsmanager.Secret(
+        f"{name}-{credential.purpose}",
+        name=f"{vault.prefix}/{credential.purpose}",
+        description=credential.description,
+        kms_key_id=vault.kms_key_arn,
+        recovery_window_in_days=vault.recovery_window_days,
+        opts=child,
+    )
+    if credential.supplied:
+        return Kept(ref=SecretRef(key=entry.arn, properties=credential.properties), values={})
+
+    values = {key: pulumi.Output.from_input(value) for key, value in credential.fixed.items()}
+    for key, generated in credential.generated.items():
+        values |= _generate(f"{name}-{credential.purpose}-{key}", key, generated, child)
+    version = secretsmanager.SecretVersion(
+        f"{name}-{credential.purpose}",
+        secret_id=entry.id,
+        secret_string=pulumi.Output.json_dumps(values),  # secret, because the values are
+        opts=child,
+    )
+    # From the version and not from the entry: who reads the entry must find a value in it.
+    return Kept(ref=SecretRef(key=version.arn, properties=credential.properties), values=values)
+
+
+def _generate(name: str, key: str, generated: Generated, opts: pulumi.ResourceOptions) -> dict[str, pulumi.Output[str]]:
+    password = RandomPassword(name, length=generated.length, special=False, opts=opts)
+    value = pulumi.Output.concat(generated.prefix, password.result) if generated.prefix else password.result
+    hashed = {generated.bcrypt_as: pulumi.Output.secret(password.bcrypt_hash)} if generated.bcrypt_as else {}
+    return {key: pulumi.Output.secret(value), **hashed}

@@ -1,0 +1,196 @@
+"""What cannot work although each setting by itself is valid: found at preview, before anything is created."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from components.capacity import DAEMONSETS, NodeShape, for_workloads, shortfalls, smallest_fitting, times, total
+from components.capacity.ec2 import CATALOGUE, REGIONS, pod_addresses, shape_of, zones_of
+from components.settings.nodes import NodeGroupSettings
+from components.settings.root import Settings
+from components.settings.workloads import WorkloadSettings
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One line of a refusal.
+
+    Attributes:
+        path: The setting, such as ``nodeGroups[2].maxSize``.
+        message: What is wrong, what is allowed, what to do.
+    """
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}"
+
+
+@dataclass(frozen=True)
+class Check:
+    """A rule over several sections; it runs only when each of them is valid by itself.
+
+    Attributes:
+        sections: Fields of :class:`Settings` that it reads.
+        find: Yields what is wrong.
+    """
+
+    sections: frozenset[str]
+    find: Callable[[Settings], Iterator[Problem]]
+
+
+def _zones_are_in_the_region(settings: Settings) -> Iterator[Problem]:
+    known = zones_of(settings.aws.region)
+    for index, zone in enumerate(settings.network.zones):
+        if zone not in known:
+            yield Problem(
+                f"network.zones[{index}]", f"must be one of {', '.join(known)} in {settings.aws.region}; got {zone}"
+            )
+
+
+def _group_zones_are_in_the_network(settings: Settings) -> Iterator[Problem]:
+    for index, group in enumerate(settings.node_groups):
+        for place, zone in enumerate(group.zones):
+            if zone not in settings.zones:
+                message = f"must be one of the network's zones {', '.join(settings.zones)}; got {zone}"
+                yield Problem(f"nodeGroups[{index}].zones[{place}]", message)
+
+
+def _types_are_in_the_region(settings: Settings) -> Iterator[Problem]:
+    region = settings.aws.region
+    for index, group in enumerate(settings.node_groups):
+        for place, kind in enumerate(group.instance_types):
+            if (family := CATALOGUE[kind].family) not in (offered := REGIONS[region].families):
+                message = f"must be of {', '.join(sorted(offered))}: {region} has no {family}; got {kind}"
+                yield Problem(f"nodeGroups[{index}].instanceTypes[{place}]", message)
+
+
+def _group_names_are_unique(settings: Settings) -> Iterator[Problem]:
+    counts = Counter(group.name for group in settings.node_groups)
+    for index, group in enumerate(settings.node_groups):
+        if counts[group.name] > 1:
+            yield Problem(
+                f"nodeGroups[{index}].name", f"must be unique; {counts[group.name]} groups are named {group.name}"
+            )
+
+
+def _system_nodes_are_there(settings: Settings) -> Iterator[Problem]:
+    if not any(group.role == "system" and group.min_size for group in settings.node_groups):
+        yield Problem(
+            "nodeGroups", "must hold a group of role system with minSize 1 or more: DNS and the controllers run there"
+        )
+
+
+def _kube_proxy_matches_the_cluster(settings: Settings) -> Iterator[Problem]:
+    minor, kube_proxy = settings.cluster.kubernetes_version, settings.cluster.addons["kube-proxy"]
+    if not kube_proxy.startswith(f"v{minor}."):
+        message = (
+            f"must be set to a version for Kubernetes {minor}, such as v{minor}.0-eksbuild.2 "
+            f"(aws eks describe-addon-versions --addon-name kube-proxy lists them); got {kube_proxy}"
+        )
+        yield Problem("cluster.addonVersions.kube-proxy", message)
+
+
+def _service_range_is_outside(settings: Settings) -> Iterator[Problem]:
+    vpc, services = settings.network.cidr, settings.cluster.service_cidr
+    if ipaddress.IPv4Network(vpc).overlaps(ipaddress.IPv4Network(services)):
+        yield Problem("cluster.serviceCidr", f"must not overlap network.cidr {vpc}; got {services}")
+
+
+def _pods_have_addresses(settings: Settings) -> Iterator[Problem]:
+    offered = len(settings.zones) * ipaddress.IPv4Network(settings.network.cidr).num_addresses // 4
+    needed = sum(
+        g.max_size * max(pod_addresses(CATALOGUE[kind]) for kind in g.instance_types) for g in settings.node_groups
+    )
+    if needed > offered:
+        message = (
+            f"too small: the node groups at their maximum take {needed} addresses for pods, the private subnets of "
+            f"{settings.network.cidr} hold {offered}; take a larger network or lower maxSize"
+        )
+        yield Problem("network.cidr", message)
+
+
+def _recovery_region_is_another(settings: Settings) -> Iterator[Problem]:
+    if settings.aws.dr_region == settings.aws.region:
+        yield Problem("aws.drRegion", f"must differ from aws.region; got {settings.aws.dr_region}")
+
+
+def _replication_has_a_target(settings: Settings) -> Iterator[Problem]:
+    if settings.objects.replicate and not settings.aws.dr_region:
+        yield Problem("objects.replicate", "needs aws.drRegion, the region that receives the copies")
+
+
+def _workloads_fit(settings: Settings) -> Iterator[Problem]:
+    for index, row in enumerate(settings.workloads):
+        groups = [group for group in settings.node_groups if group.role == row.role]
+        problem = _one_node_fits(row, groups, settings) if row.gpus else _all_nodes_fit(row, groups)
+        if problem:
+            yield Problem(f"workloads[{index}]", f"{row.name} ({row.request}) {problem}")
+
+
+def shapes(group: NodeGroupSettings) -> tuple[NodeShape, ...]:
+    """What one node of each type of a group offers, in the group's order."""
+    return tuple(shape_of(kind, group.root_volume_gib) for kind in group.instance_types)
+
+
+def _one_node_fits(row: WorkloadSettings, groups: list[NodeGroupSettings], settings: Settings) -> str:
+    """Why no group is sure to start a node that takes the row; empty when one is.
+
+    A group counts only when each of its types fits: the autoscaler cannot choose between the types of one group.
+    """
+    tried: list[str] = []
+    for group in groups:
+        lacking = [
+            f"{shape} lacks: {', '.join(short)}"
+            for shape in shapes(group)
+            if (short := shortfalls(row.request, for_workloads(shape)))
+        ]
+        if not lacking:
+            return ""
+        tried.append(f"{group.name} has {'; '.join(lacking)}")
+    offered = REGIONS[settings.aws.region].families
+    disk_gib = max((group.root_volume_gib for group in groups), default=100)
+    candidates = (shape_of(kind.name, disk_gib) for kind in CATALOGUE.values() if kind.family in offered)
+    best = smallest_fitting(row.request, candidates)
+    remedy = (
+        f"add a node group with role {row.role} and instanceTypes [{best.instance_type}]"
+        if best
+        else f"no type in {settings.aws.region} takes it; lower the request"
+    )
+    what = " | ".join(tried) or f"there is no group with role {row.role}"
+    return f"fits no node (allocatable, less {DAEMONSETS} for the pods of every node): {what}; {remedy}"
+
+
+def _all_nodes_fit(row: WorkloadSettings, groups: list[NodeGroupSettings]) -> str:
+    """Why the groups of the role do not carry the row together; empty when they do."""
+    least = [times(for_workloads(shapes(group)[0]), group.max_size) for group in groups]
+    short = shortfalls(row.request, total(least))
+    if not short:
+        return ""
+    tried = " | ".join(f"{g.name} has at most {g.max_size} x {shapes(g)[0]}" for g in groups)
+    what = tried or f"there is no group with role {row.role}"
+    return f"does not fit on all nodes together, only {', '.join(short)}: {what}; raise maxSize or take larger types"
+
+
+CHECKS: tuple[Check, ...] = (
+    Check(frozenset({"aws", "network"}), _zones_are_in_the_region),
+    Check(frozenset({"aws", "network", "node_groups"}), _group_zones_are_in_the_network),
+    Check(frozenset({"aws", "node_groups"}), _types_are_in_the_region),
+    Check(frozenset({"node_groups"}), _group_names_are_unique),
+    Check(frozenset({"node_groups"}), _system_nodes_are_there),
+    Check(frozenset({"cluster"}), _kube_proxy_matches_the_cluster),
+    Check(frozenset({"network", "cluster"}), _service_range_is_outside),
+    Check(frozenset({"aws", "network", "node_groups"}), _pods_have_addresses),
+    Check(frozenset({"aws"}), _recovery_region_is_another),
+    Check(frozenset({"aws", "objects"}), _replication_has_a_target),
+    Check(frozenset({"aws", "node_groups", "workloads"}), _workloads_fit),
+)
+
+
+def find(settings: Settings, invalid: frozenset[str] = frozenset()) -> list[Problem]:
+    """Everything that cannot work, leaving out rules that read an ``invalid`` section."""
+    return [problem for check in CHECKS if not check.sections & invalid for problem in check.find(settings)]

@@ -1,0 +1,92 @@
+"""The Kubernetes cluster: version, who may reach it, add-ons."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from components import versions
+from components.settings.base import Cidr, LogDays, Section, Version
+from components.versions import AddonName
+
+
+class AccessSettings(Section):
+    """One IAM principal that may use the cluster.
+
+    Attributes:
+        principal_arn: IAM role or user.
+        policy: ``cluster-admin`` may do everything, ``admin`` and ``edit`` work in namespaces, ``view`` reads.
+        namespaces: Only these namespaces; empty for the whole cluster.
+    """
+
+    principal_arn: Annotated[str, Field(pattern=r"^arn:aws:iam::\d{12}:(role|user)/.+$")]
+    policy: Literal["cluster-admin", "admin", "edit", "view"]
+    namespaces: tuple[str, ...] = ()
+
+    @field_validator("namespaces")
+    @classmethod
+    def _cluster_admin_is_not_confined(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if value and info.data.get("policy") == "cluster-admin":
+            raise ValueError("must be empty with policy cluster-admin; admin can be confined to namespaces")
+        return value
+
+
+class ClusterSettings(Section):
+    """The EKS cluster.
+
+    Attributes:
+        kubernetes_version: Minor version; a change upgrades the control plane, then the node groups.
+        service_cidr: Addresses of Kubernetes services; outside the VPC. A change replaces the cluster.
+        public_access_cidrs: Networks that may reach the API server from outside the VPC; empty makes it private.
+        access: Who may use the cluster, besides the principal that created it.
+        support: ``extended`` keeps an old version for 0.60 USD an hour instead of 0.10.
+        log_retention_days: How long control-plane logs are kept, audit among them.
+        addon_versions: Overrides of the pinned add-on versions, by add-on name.
+    """
+
+    kubernetes_version: Version = versions.KUBERNETES
+    service_cidr: Cidr = "172.20.0.0/16"
+    public_access_cidrs: tuple[Cidr, ...] = ()
+    access: tuple[AccessSettings, ...] = ()
+    support: Literal["standard", "extended"] = "standard"
+    log_retention_days: LogDays = 90
+    addon_versions: dict[AddonName, Version] = Field(default_factory=dict[AddonName, str])
+
+    @field_validator("kubernetes_version")
+    @classmethod
+    def _version_is_supported(cls, value: str) -> str:
+        if value not in versions.KUBERNETES_SUPPORTED:
+            raise ValueError(f"must be one of {', '.join(versions.KUBERNETES_SUPPORTED)}; got {value}")
+        return value
+
+    @field_validator("service_cidr")
+    @classmethod
+    def _service_range_is_what_eks_takes(cls, value: str) -> str:
+        network = ipaddress.IPv4Network(value)
+        allowed = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
+        inside = any(network.subnet_of(ipaddress.IPv4Network(block)) for block in allowed)
+        if not inside or not 12 <= network.prefixlen <= 24:
+            raise ValueError(f"must be a /12 to /24 in {', '.join(allowed)}; got {value}")
+        return value
+
+    @field_validator("public_access_cidrs")
+    @classmethod
+    def _internet_is_not_a_list(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if wide := [cidr for cidr in value if ipaddress.IPv4Network(cidr).prefixlen < 8]:
+            raise ValueError(f"must name networks of your own, /8 or smaller; got {', '.join(wide)}")
+        return value
+
+    @field_validator("addon_versions")
+    @classmethod
+    def _addon_versions_are_builds(cls, value: dict[AddonName, str]) -> dict[AddonName, str]:
+        if wrong := [f"{name} {v}" for name, v in value.items() if not re.fullmatch(r"v[\d.]+-eksbuild\.\d+", v)]:
+            raise ValueError(f"must be versions such as v1.2.3-eksbuild.4; got {', '.join(wrong)}")
+        return value
+
+    @property
+    def addons(self) -> dict[AddonName, str]:
+        """Version of every add-on: the pinned ones, with the overrides laid over them."""
+        return {**versions.EKS_ADDONS, **self.addon_versions}

@@ -1,0 +1,85 @@
+"""All settings of a stack."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, field_validator
+
+from components.capacity.ec2 import zones_of
+from components.settings import nodes, workloads
+from components.settings.account import AlarmSettings, AwsSettings, BudgetSettings, RegistrySettings
+from components.settings.base import Section
+from components.settings.cluster import ClusterSettings
+from components.settings.network import NetworkSettings
+from components.settings.nodes import NodeGroupSettings
+from components.settings.stores import CacheSettings, DatabaseSettings, FileSettings, ObjectSettings
+from components.settings.workloads import WorkloadSettings
+
+RESERVED_TAGS = ("project", "stack", "owner", "cost-center", "managed-by")
+
+
+def _built(value: Any) -> Any:
+    if value != "aws":
+        raise ValueError(f"must be aws, the only foundation that is built so far; got {value}")
+    return value
+
+
+# Tag values as AWS takes them (Tagging best practices: letters, digits, spaces and + - = . _ : / @).
+TagValue = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[\w .:/=+\-@]+$")]
+
+
+class Settings(Section):
+    """Everything that differs between environments.
+
+    Attributes:
+        cloud: The foundation to build on.
+        owner: Team that answers for the stack; a tag on everything.
+        cost_center: Who pays; a tag on everything.
+        protect: Refuse to delete what holds data (buckets, databases, keys, the cluster).
+        key_deletion_days: Days in which a deleted encryption key can be brought back, 7 to 30.
+        tags: More tags for everything.
+        aws: The AWS account.
+        network: The VPC.
+        cluster: The EKS cluster.
+        node_groups: Groups of nodes.
+        database: PostgreSQL.
+        cache: The Redis-protocol cache.
+        objects: The buckets.
+        files: The shared file system.
+        registry: The container registry.
+        budget: The monthly budget.
+        alarms: Who is told.
+        workloads: Capacity that the node groups must be able to give; refused at preview where they cannot.
+    """
+
+    cloud: Annotated[Literal["aws"], BeforeValidator(_built)] = "aws"
+    owner: TagValue
+    cost_center: TagValue
+    protect: bool = True
+    key_deletion_days: Annotated[int, Field(ge=7, le=30)] = 30
+    tags: dict[Annotated[str, Field(min_length=1, max_length=128)], TagValue] = Field(default_factory=dict[str, str])
+    aws: AwsSettings = AwsSettings()
+    network: NetworkSettings = NetworkSettings()
+    cluster: ClusterSettings = ClusterSettings()
+    node_groups: tuple[NodeGroupSettings, ...] = nodes.table()
+    database: DatabaseSettings = DatabaseSettings()
+    cache: CacheSettings = CacheSettings()
+    objects: ObjectSettings = ObjectSettings()
+    files: FileSettings = FileSettings()
+    registry: RegistrySettings = RegistrySettings()
+    budget: BudgetSettings = BudgetSettings()
+    alarms: AlarmSettings = AlarmSettings()
+    workloads: tuple[WorkloadSettings, ...] = workloads.table()
+
+    @field_validator("tags")
+    @classmethod
+    def _tags_are_free_to_use(cls, value: dict[str, str]) -> dict[str, str]:
+        if taken := [key for key in value if key.startswith("aws:") or key in RESERVED_TAGS]:
+            raise ValueError(f"must not be aws:* or {', '.join(RESERVED_TAGS)}; got {', '.join(taken)}")
+        return value
+
+    @property
+    def zones(self) -> tuple[str, ...]:
+        """Availability zones by name: those of the settings, else the first three of the region."""
+        return self.network.zones or tuple(zones_of(self.aws.region)[:3])

@@ -1,0 +1,77 @@
+"""Where data lives: database, cache, buckets, shared files."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from components.settings.base import LogDays, Name, Section, Version
+
+
+class DatabaseSettings(Section):
+    """PostgreSQL for the experiment tracker and the gateway.
+
+    Attributes:
+        instance_class: RDS class.
+        storage_gib: Allocated storage in GiB; grows by itself up to twice this.
+        highly_available: A standby in a second zone; failover takes 60-120 s.
+        backup_retention_days: Days of automated backups (point in time).
+        engine_version: Major version of PostgreSQL.
+        log_retention_days: How long the server's logs are kept.
+        monitoring_seconds: Interval of operating-system metrics (0, 1, 5, 10, 15, 30 or 60); 0 turns them off.
+    """
+
+    instance_class: Annotated[str, Field(pattern=r"^db\.[a-z0-9]+\.[a-z0-9]+$")] = "db.t4g.medium"
+    storage_gib: Annotated[int, Field(ge=20, le=32768)] = 50
+    highly_available: bool = False
+    backup_retention_days: Annotated[int, Field(ge=1, le=35)] = 7
+    engine_version: Version = "17"
+    log_retention_days: LogDays = 30
+    monitoring_seconds: Literal[0, 1, 5, 10, 15, 30, 60] = 60
+
+
+class CacheSettings(Section):
+    """The Redis-protocol cache of the gateway.
+
+    Attributes:
+        node_type: ElastiCache node type.
+        replicas: Read replicas; with at least one the cache fails over to another zone by itself.
+        engine_version: Version of the engine.
+        snapshot_retention_days: Days that daily snapshots are kept; 0 makes none.
+    """
+
+    node_type: Annotated[str, Field(pattern=r"^cache\.[a-z0-9]+\.[a-z0-9]+$")] = "cache.t4g.small"
+    replicas: Annotated[int, Field(ge=0, le=5)] = 0
+    engine_version: Version = "7.1"
+    snapshot_retention_days: Annotated[int, Field(ge=0, le=35)] = 1
+
+
+class ObjectSettings(Section):
+    """The buckets.
+
+    Attributes:
+        replicate: Copy data, models and artifacts to ``aws.drRegion`` and keep the copies without limit.
+        log_retention_days: Days that access logs are kept.
+        infrequent_access_days: Days until data moves to the cheaper class; S3 takes 30 at least.
+        noncurrent_version_days: Days that overwritten and deleted versions are kept.
+    """
+
+    replicate: bool = False
+    log_retention_days: Annotated[int, Field(ge=1)] = 90
+    infrequent_access_days: Annotated[int, Field(ge=30)] = 30
+    noncurrent_version_days: Annotated[int, Field(ge=1)] = 30
+
+
+class FileSettings(Section):
+    """The file system that many nodes mount at once.
+
+    Attributes:
+        throughput_mode: ``elastic`` is paid by the GB moved, ``bursting`` comes with the GB stored.
+        backups: Daily backups by AWS Backup, kept 35 days.
+        access_points: One directory with an owner of its own for each name.
+    """
+
+    throughput_mode: Literal["elastic", "bursting"] = "elastic"
+    backups: bool = True
+    access_points: Annotated[tuple[Name, ...], Field(min_length=1)] = ("models",)

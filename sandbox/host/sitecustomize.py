@@ -1,0 +1,10 @@
+"""Loaded by the program's Python: an interrupted program ends without a traceback.
+
+After an error the engine interrupts the program; the language host that can be built from Go modules prints the
+traceback of that interrupt among the messages, where it hides the error.
+"""
+
+import os
+import signal
+
+signal.signal(signal.SIGINT, lambda *_: os._exit(130))

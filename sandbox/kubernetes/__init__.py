@@ -1,0 +1,1 @@
+"""The Kubernetes side of the sandbox: a real control plane, simulated nodes, the provider stand-in."""

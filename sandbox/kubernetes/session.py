@@ -1,0 +1,78 @@
+"""One stack's Kubernetes for the time of one engine run."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from sandbox.kubernetes.cluster import Cluster
+from sandbox.kubernetes.crds import Definitions
+from sandbox.kubernetes.helm import Releases
+from sandbox.kubernetes.objects import LiveObjects
+from sandbox.kubernetes.records import RecordedObjects
+from sandbox.kubernetes.simulation import Simulation
+from sandbox.store import Store
+
+NOBODY = "no control plane: Kubernetes objects are recorded, and nothing judges them (`make cluster` brings one)"
+
+
+class Session:
+    """What all instances of the ``kubernetes`` provider share; a context, for the simulation runs inside it."""
+
+    def __init__(
+        self,
+        folder: Path,
+        cluster: Cluster | None,
+        *,
+        helm: Path | str,
+        autoscale: Callable[[], None],
+        report: Callable[[str], None],
+    ) -> None:
+        """Prepare a session.
+
+        Args:
+            folder: The stack's directory for Kubernetes; the record of objects lies here.
+            cluster: The running control plane, or None.
+            helm: Helm's program, or why there is none.
+            autoscale: Called about twice a second; adds and removes nodes.
+            report: Receives warnings.
+        """
+        self.store = Store(folder / "recorded.sqlite")
+        self.recorded = RecordedObjects(self.store)
+        self.live: LiveObjects | None = None
+        self._simulation: Simulation | None = None
+        self._warned: set[str] = set()
+        self._lock = threading.Lock()
+        if cluster is not None:
+            client = cluster.client()
+            self.live = LiveObjects(client, Definitions(client, report))
+            self._simulation = Simulation(client, autoscale, report)
+        self.releases = Releases(
+            helm if isinstance(helm, Path) else None,
+            helm if isinstance(helm, str) else "there is no control plane",
+            cluster.kubeconfig if cluster else None,
+            self.store,
+        )
+
+    def __enter__(self) -> Self:
+        if self._simulation:
+            self._simulation.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._simulation:
+            self._simulation.stop()
+        self.store.close()
+
+    def first_time(self, message: str) -> bool:
+        """Whether a warning is given for the first time in this run."""
+        with self._lock:
+            if message in self._warned:
+                return False
+            self._warned.add(message)
+            return True

@@ -1,0 +1,1 @@
+"""Tools that the sandbox runs: found, downloaded or built."""
