@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -72,6 +74,63 @@ def get_engine() -> None:
     except engine.NoEngineError as error:
         _fail(str(error))
     _output.print(f"{found.pulumi} ({found.origin})")
+
+
+@app.command("cluster")
+def get_cluster() -> None:
+    """Get the Kubernetes control plane's programs, building what cannot be downloaded (about 10 minutes once)."""
+    from sandbox.toolchain import clients, control_plane  # noqa: PLC0415 `--help` should not wait for them
+
+    found = control_plane.find_or_get(paths.cache_dir(), report, allow_build=True)
+    if isinstance(found, control_plane.Missing):
+        _fail(found.reason)
+    for name, origin in found.origin.items():
+        _output.print(f"{name}: {origin}")
+    for name in ("helm", "kubectl"):
+        client = clients.find_or_get(name, paths.cache_dir(), report)
+        missing = isinstance(client, control_plane.Missing)
+        _output.print(f"{name}: {f'none ({client.reason})' if missing else client}")
+
+
+@app.command("kubeconfig")
+def kubeconfig(stack: StackOption = "dev") -> None:
+    """Print the path of the kubeconfig of a stack's control plane."""
+    from sandbox.kubernetes.cluster import Cluster  # noqa: PLC0415 `--help` should not wait for it
+
+    cluster = Cluster(_paths(stack).kubernetes)
+    if not cluster.exists:
+        _fail(f"stack {stack} has no control plane yet: `make cluster` gets its programs, `make up` starts it")
+    print(cluster.kubeconfig)  # a path, whole and on one line, for $(...)
+
+
+@app.command("down")
+def down() -> None:
+    """Stop the control planes of all stacks; what they store stays."""
+    from sandbox.kubernetes.cluster import Cluster  # noqa: PLC0415 `--help` should not wait for it
+
+    for folder in _stack_folders():
+        cluster = Cluster(paths.StackPaths(folder).kubernetes)
+        if cluster.exists:
+            report(f"stopping the control plane of {folder.name}")
+            cluster.stop()
+
+
+@app.command("reset")
+def reset(
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete the sandbox: control planes, accounts and the engine's state. Downloads and builds stay."""
+    from sandbox.kubernetes.cluster import Cluster  # noqa: PLC0415 `--help` should not wait for it
+
+    if not yes:
+        typer.confirm(f"Delete {paths.home()} with the state of every stack in it?", abort=True)
+    for folder in _stack_folders():
+        Cluster(paths.StackPaths(folder).kubernetes).down()
+    shutil.rmtree(paths.home(), ignore_errors=True)
+
+
+def _stack_folders() -> list[Path]:
+    return sorted((paths.home() / "stacks").glob("*"))
 
 
 @fault.command("add")
@@ -170,10 +229,14 @@ def _matching(store: Store, resource_id: str) -> list[Record]:
     return found
 
 
-def _store(stack: str) -> Store:
+def _paths(stack: str) -> paths.StackPaths:
     if stack not in project.stacks():
         _fail(f"there is no stack {stack!r}: the checkout has {', '.join(project.stacks())}")
-    return Store(paths.StackPaths.of(stack).account)
+    return paths.StackPaths.of(stack)
+
+
+def _store(stack: str) -> Store:
+    return Store(_paths(stack).account)
 
 
 def _name(record: Record) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections.abc
 import importlib
 import inspect
+import threading
 import types
 import typing
 from collections.abc import Mapping
@@ -40,7 +41,10 @@ class Type:
     @property
     def fields(self) -> Mapping[str, Field]:
         """Fields of an object by Pulumi name; read when asked for, as some types hold themselves."""
-        return {} if self.owner is None else _object_fields(self.owner)
+        if self.owner is None:
+            return {}
+        with _loading:
+            return _object_fields(self.owner)
 
 
 @dataclass(frozen=True)
@@ -68,13 +72,22 @@ class UnknownTypeError(Exception):
     """The SDK has no such resource type."""
 
 
-@cache
+# The SDKs load their modules on first use, which the interpreter does not guard against threads (CPython issue 114763).
+_loading = threading.RLock()
+
+
 def resource_schema(token: str) -> ResourceSchema:
     """Read the schema of ``token``, such as ``aws:ec2/vpc:Vpc``.
 
     Raises:
         UnknownTypeError: The installed SDK does not have the type.
     """
+    with _loading:
+        return _resource_schema(token)
+
+
+@cache
+def _resource_schema(token: str) -> ResourceSchema:
     resource = _resource_class(token)
     module = importlib.import_module(resource.__module__)
     # The arguments are called …InitArgs where a nested type has the plain name.

@@ -1,0 +1,1 @@
+"""The AWS foundation: one module for each piece."""

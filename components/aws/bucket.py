@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pulumi
 from pulumi_aws import s3
 
-from components.aws.policy import ANYONE, Account, Statement, render
+from components.aws.policy import ANYONE, Account, Condition, Statement, render
 
 _MAX_NAME_LENGTH = 63  # S3 user guide, "Bucket naming rules"
 
@@ -127,40 +127,37 @@ def bucket_arn(args: SecureBucketArgs) -> str:
 
 
 def bucket_policy(arn: str, kms_key_arn: pulumi.Input[str] | None) -> list[Statement]:
-    """Nobody without TLS; nobody with another key than the bucket's.
-
-    A request that names no encryption gets the bucket's default, hence ``IfExists``.
-    """
-    statements = [
-        Statement(
-            sid="OnlyWithTls",
-            effect="Deny",
-            principal=ANYONE,
-            actions=("s3:*",),  # a Deny: everything without TLS
-            resources=(arn, f"{arn}/*"),
-            conditions={"Bool": {"aws:SecureTransport": "false"}},
-        )
+    """Nobody without TLS; no new object under another key than the bucket's."""
+    without_tls = Statement(
+        sid="OnlyWithTls",
+        effect="Deny",
+        principal=ANYONE,
+        actions=("s3:*",),  # a Deny: everything without TLS
+        resources=(arn, f"{arn}/*"),
+        conditions={"Bool": {"aws:SecureTransport": "false"}},
+    )
+    if kms_key_arn is None:
+        return [without_tls]
+    kind, key = "s3:x-amz-server-side-encryption", "s3:x-amz-server-side-encryption-aws-kms-key-id"
+    # A request that names no encryption gets the bucket's own. "Not equal" also holds where there is nothing to
+    # compare, hence the Null conditions. One that names KMS without a key would get the account's default key for S3.
+    return [
+        without_tls,
+        _no_write(arn, "OnlyWithKms", {"Null": {kind: "false"}, "StringNotEquals": {kind: "aws:kms"}}),
+        _no_write(arn, "OnlyWithOurKey", {"Null": {key: "false"}, "StringNotEquals": {key: kms_key_arn}}),
+        _no_write(arn, "OnlyWithNamedKey", {"Null": {key: "true"}, "StringEquals": {kind: "aws:kms"}}),
     ]
-    if kms_key_arn is not None:
-        statements += [
-            Statement(
-                sid="OnlyWithKms",
-                effect="Deny",
-                principal=ANYONE,
-                actions=("s3:PutObject",),
-                resources=(f"{arn}/*",),
-                conditions={"StringNotEqualsIfExists": {"s3:x-amz-server-side-encryption": "aws:kms"}},
-            ),
-            Statement(
-                sid="OnlyWithOurKey",
-                effect="Deny",
-                principal=ANYONE,
-                actions=("s3:PutObject",),
-                resources=(f"{arn}/*",),
-                conditions={"StringNotEqualsIfExists": {"s3:x-amz-server-side-encryption-aws-kms-key-id": kms_key_arn}},
-            ),
-        ]
-    return statements
+
+
+def _no_write(arn: str, sid: str, conditions: Condition) -> Statement:
+    return Statement(
+        sid=sid,
+        effect="Deny",
+        principal=ANYONE,
+        actions=("s3:PutObject",),
+        resources=(f"{arn}/*",),
+        conditions=conditions,
+    )
 
 
 def _encryption(

@@ -15,23 +15,21 @@ from components.aws.alarms import Alarms, AlarmsArgs
 from components.aws.budget import Budget, BudgetArgs
 from components.aws.cache import Cache, CacheArgs
 from components.aws.cluster import Access, Cluster, ClusterArgs
-from components.aws.database import Database, DatabaseArgs
-from components.aws.files import AccessPoint, Files, FilesArgs
+from components.aws.database import CA_BUNDLE_URL, Database, DatabaseArgs
+from components.aws.files import CSI_DRIVER, AccessPoint, Files, FilesArgs
 from components.aws.identity import AwsIdentity
 from components.aws.keys import Keys, KeysArgs
 from components.aws.network import Network, NetworkArgs
-from components.aws.nodes import NodeGroup, NodeGroupArgs, NodeRole
+from components.aws.nodes import ROLE_LABEL, NodeGroup, NodeGroupArgs, NodeRole
 from components.aws.objects import Objects, ObjectsArgs
 from components.aws.policy import Account
-from components.aws.registry import Registry, RegistryArgs
+from components.aws.registry import Registry, RegistryArgs, pull_through_permissions
 from components.aws.replication import Replication, ReplicationArgs
 from components.aws.secrets import Secrets, SecretsArgs, SecretVault
 from components.settings import Settings
 
 # What has no other copy: raw data, model weights and the record of how they came to be.
 _REPLICATED: Final[tuple[contract.BucketRole, ...]] = ("data", "models", "mlflow")
-# Certificates that sign every RDS server's (RDS user guide, "Using SSL/TLS").
-_RDS_CA_BUNDLE: Final = "https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,16 +65,14 @@ class AwsFoundation(pulumi.ComponentResource):
             KeysArgs(
                 prefix=prefix,
                 account=account,
-                deletion_window_days=30 if settings.protect else 7,
+                deletion_window_days=settings.key_deletion_days,
                 protect=settings.protect,
             ),
             child,
         )
         alarms = Alarms(
             f"{name}-alarms",
-            AlarmsArgs(
-                prefix=prefix, account=account, kms_key_arn=keys.arns["logs"], emails=settings.alarms.emails
-            ),
+            AlarmsArgs(prefix=prefix, account=account, kms_key_arn=keys.arns["logs"], emails=settings.alarms.emails),
             child,
         )
         Budget(
@@ -123,12 +119,12 @@ class AwsFoundation(pulumi.ComponentResource):
         if settings.objects.replicate:
             self._replicate(name, args, account, keys, objects, alarms, tags, child)
 
-        cluster, pools, addons = self._cluster(name, args, keys, network, objects, tags, child)
+        cluster, pools, addons = self._cluster(name, args, account, keys, network, objects, tags, child)
         clients = {"cluster": cluster.security_group_id}
         vault = SecretVault(
             prefix=prefix,
             kms_key_arn=keys.arns["secrets"],
-            recovery_window_days=30 if settings.protect else 0,
+            recovery_window_days=settings.secret_recovery_days,
         )
         secrets = Secrets(f"{name}-secrets", SecretsArgs(vault=vault), child)
         database = Database(
@@ -147,8 +143,8 @@ class AwsFoundation(pulumi.ComponentResource):
                 storage_gib=settings.database.storage_gib,
                 highly_available=settings.database.highly_available,
                 backup_retention_days=settings.database.backup_retention_days,
-                log_retention_days=settings.cluster.log_retention_days,
-                monitoring_seconds=60 if settings.database.highly_available else 0,
+                log_retention_days=settings.database.log_retention_days,
+                monitoring_seconds=settings.database.monitoring_seconds,
                 protect=settings.protect,
                 alarm_topic_arn=alarms.topic_arn,
             ),
@@ -165,7 +161,7 @@ class AwsFoundation(pulumi.ComponentResource):
                 engine_version=settings.cache.engine_version,
                 node_type=settings.cache.node_type,
                 replicas=settings.cache.replicas,
-                snapshot_retention_days=7 if settings.protect else 0,
+                snapshot_retention_days=settings.cache.snapshot_retention_days,
                 alarm_topic_arn=alarms.topic_arn,
             ),
             child,
@@ -180,7 +176,7 @@ class AwsFoundation(pulumi.ComponentResource):
                 kms_key_arn=keys.arns["storage"],
                 throughput_mode=settings.files.throughput_mode,
                 access_points=[AccessPoint(name=point) for point in settings.files.access_points],
-                backups=settings.protect,
+                backups=settings.files.backups,
                 protect=settings.protect,
             ),
             child,
@@ -194,7 +190,7 @@ class AwsFoundation(pulumi.ComponentResource):
                 repositories=settings.registry.repositories,
                 keep_images=settings.registry.keep_images,
                 force_delete=not settings.protect,
-                upstreams=dict.fromkeys(settings.registry.upstreams),
+                upstreams={host: arn or None for host, arn in settings.registry.upstreams.items()},
                 owns_account_settings=settings.registry.owns_account_settings,
             ),
             child,
@@ -224,10 +220,10 @@ class AwsFoundation(pulumi.ComponentResource):
                 buckets=objects.buckets,
             ),
             database=contract.Database(
-                host=database.host, port=database.port, admin=database.admin, ca_bundle_url=_RDS_CA_BUNDLE
+                host=database.host, port=database.port, admin=database.admin, ca_bundle_url=CA_BUNDLE_URL
             ),
             cache=contract.Cache(host=cache.host, port=cache.port, auth=cache.auth),
-            files=contract.SharedFiles(csi_driver="efs.csi.aws.com", volumes=files.volumes),
+            files=contract.SharedFiles(csi_driver=CSI_DRIVER, volumes=files.volumes),
             secrets=contract.SecretStore(kind="aws-secrets-manager", region=settings.aws.region, entries=entries),
             identity=AwsIdentity(
                 account=account,
@@ -263,7 +259,7 @@ class AwsFoundation(pulumi.ComponentResource):
             KeysArgs(
                 prefix=f"{args.project}-{args.stack}",
                 account=replica_account,
-                deletion_window_days=30 if settings.protect else 7,
+                deletion_window_days=settings.key_deletion_days,
                 protect=settings.protect,
                 domains=("objects",),
             ),
@@ -290,6 +286,7 @@ class AwsFoundation(pulumi.ComponentResource):
         self,
         name: str,
         args: AwsFoundationArgs,
+        account: Account,
         keys: Keys,
         network: Network,
         objects: Objects,
@@ -320,7 +317,8 @@ class AwsFoundation(pulumi.ComponentResource):
             ),
             child,
         )
-        node_role = NodeRole(f"{name}-nodes", child)
+        prefix = f"{args.project}-{args.stack}"
+        node_role = NodeRole(f"{name}-nodes", pull_through_permissions(prefix, account), child)
         # Values flow only from the cluster: nodes also need routes, their permissions and the network plugin.
         waits = [*network.ready, *node_role.ready, *cluster.ready_for_nodes]
         groups = [
@@ -334,8 +332,9 @@ class AwsFoundation(pulumi.ComponentResource):
                     subnet_ids=network.private_subnets_in(group.zones),
                     volume_key_arn=keys.arns["storage"],
                     tags=tags,
+                    after=waits,
                 ),
-                pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=waits)),
+                child,
             )
             for group in settings.node_groups
         ]
@@ -347,7 +346,7 @@ class AwsFoundation(pulumi.ComponentResource):
                 provider=cluster.provider,
                 issuer=cluster.issuer,
                 versions=settings.cluster.addons,
-                system_node_labels={"llmops/role": "system"},
+                system_node_labels={ROLE_LABEL: "system"},
                 storage_key_arn=keys.arns["storage"],
                 mounted_bucket_arns=[objects.arns["models"]],
                 objects_key_arn=keys.arns["objects"],

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import pulumi
-from pulumi_aws import autoscaling, ec2, eks, iam
-from pulumi_aws.eks import outputs
+from pulumi_aws import ec2, eks, iam
 
-from components.aws.policy import service_trust
+from components.aws.policy import Statement, render, service_trust
 from components.capacity.ec2 import CATALOGUE, MAX_PODS, shape_of
 from components.contract import NodePool, Taint
 from components.settings.nodes import GPU_ROLES, NodeGroupSettings
@@ -46,7 +45,8 @@ class NodeRole(pulumi.ComponentResource):
     ready: tuple[pulumi.Resource, ...]
     """Its permissions; nodes join only with them, so node groups depend on these."""
 
-    def __init__(self, name: str, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(self, name: str, permissions: Sequence[Statement], opts: pulumi.ResourceOptions | None = None) -> None:
+        """Make the role; ``permissions`` are what this stack's nodes need beyond AWS's own node policies."""
         super().__init__("llmops:aws:NodeRole", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         role = iam.Role(
@@ -61,6 +61,9 @@ class NodeRole(pulumi.ComponentResource):
             )
             for policy in _NODE_POLICIES
         )
+        if permissions:
+            own = iam.RolePolicy(f"{name}-permissions", role=role.name, policy=render(permissions), opts=child)
+            self.ready = (*self.ready, own)
         self.arn = role.arn
         self.register_outputs({"arn": self.arn})
 
@@ -77,7 +80,8 @@ class NodeGroupArgs:
         subnet_ids: Private subnets of the group's zones.
         volume_key_arn: Key of the root volumes.
         tags: Tags of the instances and volumes, which default tags do not reach.
-        after: What a node needs to become ready, and must outlive it: routes, the network plugin, the role's permissions.
+        after: What a node needs to become ready and must outlive it: routes, network plugin, permissions of its role.
+            An argument, because children do not inherit a component's ``depends_on``.
     """
 
     settings: NodeGroupSettings
@@ -159,26 +163,8 @@ class NodeGroup(pulumi.ComponentResource):
                 ignore_changes=["scalingConfig.desiredSize"],  # set once; then it is the autoscaler's
             ),
         )
-        self._tag_scaling_group(name, group, autoscaler_tags(self.pool))
         self.ready = (group,)
         self.register_outputs({"nodeGroupArn": group.arn})
-
-    def _tag_scaling_group(self, name: str, group: eks.NodeGroup, tags: Mapping[str, str]) -> None:
-        """EKS does not hand tags of a node group on to its Auto Scaling group, where the autoscaler looks for them."""
-        scaling_group = group.resources.apply(_scaling_group_name)
-        for key, value in tags.items():
-            autoscaling.Tag(
-                f"{name}-{key.removeprefix(_TEMPLATE).replace('/', '-')}",
-                autoscaling_group_name=scaling_group,
-                tag={"key": key, "value": value, "propagate_at_launch": False},
-                opts=pulumi.ResourceOptions(parent=self),
-            )
-
-
-def _scaling_group_name(resources: Sequence[outputs.NodeGroupResource]) -> str:
-    """A node group has exactly one Auto Scaling group; the SDK types every part of it as optional."""
-    names = [group.name for group in resources[0].autoscaling_groups or () if group.name]
-    return names[0]
 
 
 def pool_of(settings: NodeGroupSettings) -> NodePool:
@@ -200,13 +186,12 @@ def pool_of(settings: NodeGroupSettings) -> NodePool:
     )
 
 
-_TEMPLATE: Final = "k8s.io/cluster-autoscaler/node-template/"
-
-
 def autoscaler_tags(pool: NodePool) -> dict[str, str]:
-    """What cluster-autoscaler must be told about a node while there is none (its AWS README, "scaling from 0").
+    """What cluster-autoscaler must be told about a node while there is none.
 
-    A group that always has a node needs none of it: the autoscaler copies that one.
+    It asks EKS for the labels, taints and tags of a managed node group (its AWS provider, ``DescribeNodegroup``), so
+    that the Auto Scaling group needs no tags of its own; only resources that no instance type tells stand in tags. A
+    group that always has a node needs none of it: the autoscaler copies that one.
     """
     if pool.min_size:
         return {}
@@ -214,11 +199,7 @@ def autoscaler_tags(pool: NodePool) -> dict[str, str]:
     resources = {"ephemeral-storage": f"{smallest.ephemeral_storage_gib}Gi"}
     if smallest.gpus:
         resources["nvidia.com/gpu"] = str(smallest.gpus)
-    return {
-        **{f"{_TEMPLATE}label/{key}": value for key, value in pool.labels.items()},
-        **{f"{_TEMPLATE}taint/{taint.key}": f"{taint.value}:{taint.effect}" for taint in pool.taints},
-        **{f"{_TEMPLATE}resources/{key}": value for key, value in resources.items()},
-    }
+    return {f"k8s.io/cluster-autoscaler/node-template/resources/{key}": value for key, value in resources.items()}
 
 
 def node_config(settings: NodeGroupSettings) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
 from components.capacity.ec2 import zones_of
 from components.settings import nodes, workloads
@@ -29,6 +29,12 @@ def _built(value: Any) -> Any:
 TagValue = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[\w .:/=+\-@]+$")]
 
 
+def _recovery(value: int) -> int:
+    if 0 < value < 7:
+        raise ValueError(f"must be 0, or 7 to 30 days (Secrets Manager); got {value}")
+    return value
+
+
 class Settings(Section):
     """Everything that differs between environments.
 
@@ -38,6 +44,8 @@ class Settings(Section):
         cost_center: Who pays; a tag on everything.
         protect: Refuse to delete what holds data (buckets, databases, keys, the cluster).
         key_deletion_days: Days in which a deleted encryption key can be brought back, 7 to 30.
+        secret_recovery_days: Days in which a deleted credential can be brought back, 7 to 30; its name is taken for so
+            long. 0 deletes at once, so that a stack can be destroyed and built again.
         tags: More tags for everything.
         aws: The AWS account.
         network: The VPC.
@@ -58,6 +66,7 @@ class Settings(Section):
     cost_center: TagValue
     protect: bool = True
     key_deletion_days: Annotated[int, Field(ge=7, le=30)] = 30
+    secret_recovery_days: Annotated[int, Field(ge=0, le=30), AfterValidator(_recovery)] = 30
     tags: dict[Annotated[str, Field(min_length=1, max_length=128)], TagValue] = Field(default_factory=dict[str, str])
     aws: AwsSettings = AwsSettings()
     network: NetworkSettings = NetworkSettings()

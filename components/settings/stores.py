@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from components.settings.base import LogDays, Name, Section, Version
 
@@ -31,19 +31,25 @@ class DatabaseSettings(Section):
     monitoring_seconds: Literal[0, 1, 5, 10, 15, 30, 60] = 60
 
 
+def _valkey(value: str) -> str:
+    if value not in ("7.2", "8.0", "8.1"):
+        raise ValueError(f"must be a version of Valkey: 7.2, 8.0 or 8.1; got {value}")
+    return value
+
+
 class CacheSettings(Section):
     """The Redis-protocol cache of the gateway.
 
     Attributes:
         node_type: ElastiCache node type.
         replicas: Read replicas; with at least one the cache fails over to another zone by itself.
-        engine_version: Version of the engine.
+        engine_version: Version of Valkey, 7.2 or newer (docs/decisions/0002-valkey-with-a-token.md).
         snapshot_retention_days: Days that daily snapshots are kept; 0 makes none.
     """
 
     node_type: Annotated[str, Field(pattern=r"^cache\.[a-z0-9]+\.[a-z0-9]+$")] = "cache.t4g.small"
     replicas: Annotated[int, Field(ge=0, le=5)] = 0
-    engine_version: Version = "7.1"
+    engine_version: Annotated[Version, AfterValidator(_valkey)] = "8.1"
     snapshot_retention_days: Annotated[int, Field(ge=0, le=35)] = 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -112,7 +113,7 @@ def _addon_version(_: Place, arguments: Properties) -> Properties:
 
 def _parameter(place: Place, arguments: Properties) -> Properties:
     name = arguments["name"]
-    value = f"ami-{abs(hash(name)):017x}"[:21] if "image_id" in name or "/ami" in name else "sandbox"
+    value = f"ami-{hashlib.sha256(name.encode()).hexdigest()[:17]}" if "image_id" in name else "sandbox"
     return {
         "arn": place.arn("ssm", f"parameter{name}"),
         "id": name,

@@ -25,7 +25,8 @@ def refusal_to_delete(record: Record, records: Callable[[], list[Record]]) -> st
         and not inputs.get("finalSnapshotIdentifier")
     ):
         return "finalSnapshotIdentifier is required when skipFinalSnapshot is false"
-    if not _REFERRED.fullmatch(record.id):
+    # Policies and settings of a resource carry its identifier as their own; nothing depends on them.
+    if not _REFERRED.fullmatch(record.id) or f'"{record.id}"' in json.dumps(inputs):
         return None
     for other in records():
         if other.urn != record.urn and other.type not in _PARTS and f'"{record.id}"' in json.dumps(other.inputs):

@@ -44,12 +44,6 @@ def refused(arguments: type, inputs: Mapping[str, Any]) -> list[CheckFailure]:
     return list(_object(arguments, inputs, ""))
 
 
-def load(*arguments: type) -> None:
-    """Import every module that the annotations of these classes name."""
-    for each in arguments:
-        _fields(each)
-
-
 @cache
 def _fields(arguments: type) -> dict[str, _Field]:
     """Arguments of an SDK class by their name on the wire."""

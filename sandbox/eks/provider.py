@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import importlib
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from pulumi.runtime.settings import SETTINGS
 from pulumi.runtime.stack import wait_for_rpcs
 
 from sandbox.eks import addons, cluster, nodes
-from sandbox.eks.arguments import load, refused
+from sandbox.eks.arguments import refused
 from sandbox.eks.inputs import Inputs
 from sandbox.eks.security_groups import NodeGroupSecurityGroup
 from sandbox.provider import CheckFailure, Provider, ProviderError
@@ -84,8 +85,20 @@ _COMPONENTS = {
     ),
 }
 
-# The SDKs import their modules when first touched, which is not safe from many threads at once (CPython issue 114763).
-load(pulumi_eks.CoreDataArgs, *(component.arguments for component in _COMPONENTS.values()))
+# The SDKs load these when first touched. From many threads at once that is not safe before Python 3.11.8 and 3.12.2
+# (CPython issue 114763): one thread then misses classes that another is still defining.
+_LAZY_MODULES = (
+    "pulumi_aws.ec2",
+    "pulumi_aws.eks",
+    "pulumi_aws.iam",
+    "pulumi_aws.ssm",
+    "pulumi_kubernetes.apps.v1",
+    "pulumi_kubernetes.core.v1",
+    "pulumi_kubernetes.meta.v1",
+    "pulumi_kubernetes.storage.v1",
+)
+for _name in _LAZY_MODULES:
+    hasattr(importlib.import_module(_name), "__all__")  # any look at it loads it
 
 
 class EksProvider(Provider):

@@ -21,17 +21,18 @@ LABEL = "sandbox/loaded-on-demand"
 _ESTABLISHED_WITHIN_SECONDS = 15.0
 _POLL_SECONDS = 0.1
 
-# Where a definition lies officially, by API group; used where SANDBOX_CRDS has no file. {plural} is filled in.
+# Folders of definitions in their repositories, by API group; used where SANDBOX_CRDS has no file.
 _OFFICIAL = {
-    "external-secrets.io": "https://raw.githubusercontent.com/external-secrets/external-secrets/v2.9.0/config/crds/bases/external-secrets.io_{plural}.yaml",
-    "gateway.networking.k8s.io": "https://raw.githubusercontent.com/kubernetes-sigs/gateway-api/v1.6.1/config/crd/standard/gateway.networking.k8s.io_{plural}.yaml",
-    "karpenter.sh": "https://raw.githubusercontent.com/kubernetes-sigs/karpenter/v1.14.1/pkg/apis/crds/karpenter.sh_{plural}.yaml",
-    "karpenter.k8s.aws": "https://raw.githubusercontent.com/aws/karpenter-provider-aws/v1.14.1/pkg/apis/crds/karpenter.k8s.aws_{plural}.yaml",
-    "keda.sh": "https://raw.githubusercontent.com/kedacore/keda/v2.20.2/config/crd/bases/keda.sh_{plural}.yaml",
-    "kueue.x-k8s.io": "https://raw.githubusercontent.com/kubernetes-sigs/kueue/v0.19.2/config/components/crd/bases/kueue.x-k8s.io_{plural}.yaml",
-    "monitoring.coreos.com": "https://raw.githubusercontent.com/prometheus-operator/prometheus-operator/v0.93.1/example/prometheus-operator-crd/monitoring.coreos.com_{plural}.yaml",
-    "ray.io": "https://raw.githubusercontent.com/ray-project/kuberay/v1.7.0/ray-operator/config/crd/bases/ray.io_{plural}.yaml",
-    "snapshot.storage.k8s.io": "https://raw.githubusercontent.com/kubernetes-csi/external-snapshotter/v8.2.0/client/config/crd/snapshot.storage.k8s.io_{plural}.yaml",
+    "cert-manager.io": "cert-manager/cert-manager/v1.21.1/deploy/crds",
+    "external-secrets.io": "external-secrets/external-secrets/v2.9.0/config/crds/bases",
+    "gateway.networking.k8s.io": "kubernetes-sigs/gateway-api/v1.6.1/config/crd/standard",
+    "karpenter.k8s.aws": "aws/karpenter-provider-aws/v1.14.1/pkg/apis/crds",
+    "karpenter.sh": "aws/karpenter-provider-aws/v1.14.1/pkg/apis/crds",
+    "keda.sh": "kedacore/keda/v2.20.2/config/crd/bases",
+    "kueue.x-k8s.io": "kubernetes-sigs/kueue/v0.19.2/config/components/crd/bases",
+    "monitoring.coreos.com": "prometheus-operator/prometheus-operator/v0.93.1/example/prometheus-operator-crd",
+    "ray.io": "ray-project/kuberay/v1.7.0/helm-chart/kuberay-operator/crds",
+    "velero.io": "vmware-tanzu/velero/v1.18.1/config/crd/v1/bases",
 }
 
 # Groups that the API server serves by itself (those without a dot, such as apps, as well): no definition adds a kind.
@@ -99,7 +100,8 @@ class Definitions:
         if group not in _OFFICIAL:
             return None
         try:
-            return self._parse(downloads.fetch_text(_OFFICIAL[group].format(plural=_plural(kind))))
+            file = f"{_OFFICIAL[group]}/{group}_{_plural(kind)}.yaml"
+            return self._parse(downloads.fetch_text(f"https://raw.githubusercontent.com/{file}"))
         except downloads.Unavailable:
             return None
 

@@ -28,6 +28,10 @@ _UNREACHABLE = re.compile(
 )
 
 
+# What `helm status` would say of a release that is only recorded.
+_RECORDED: Properties = {"version": 1, "info": {"status": "recorded"}, "manifest": ""}
+
+
 @dataclass(frozen=True)
 class Installed:
     """What became of a release.
@@ -76,7 +80,7 @@ class Releases:
         warning = self._unavailable(inputs)
         if warning:
             self._record(inputs, urn)
-            return Installed(_outputs(inputs, {"status": "recorded", "revision": 1}, ""), warning)
+            return Installed(_outputs(inputs, _RECORDED), warning)
         seconds = int(timeout_seconds or inputs.get("timeout") or _TIMEOUT_SECONDS)
         command = ["upgrade", "--install", inputs["name"], *_chart(inputs), *_place(inputs), "--values", "-"]
         command += ["--take-ownership", "--timeout", f"{seconds}s"]  # of definitions that were loaded on demand
@@ -105,18 +109,13 @@ class Releases:
         """Return the outputs of a release, installed or recorded; None where there is none."""
         inputs = plain(inputs)
         if self._program is not None and self._kubeconfig is not None:
-            place = ["--namespace", _namespace(inputs)]
-            answer = self._run(
-                ["list", "--all", "--filter", f"^{re.escape(inputs['name'])}$", "--output", "json", *place]
-            )
-            if answer.returncode != 0:
+            answer = self._run(["status", inputs["name"], *_place(inputs), "--output", "json"])
+            if answer.returncode == 0:
+                return _outputs(inputs, json.loads(answer.stdout))
+            if "not found" not in answer.stderr:
                 raise ProviderError(f"release {inputs['name']}: {_words(answer.stderr)}")
-            listed = json.loads(answer.stdout or "[]")
-            if listed:
-                manifest = self._helm(["get", "manifest", inputs["name"], *place])
-                return _outputs(inputs, listed[0], manifest)
         if self._store.find(TYPE, _id(inputs)):
-            return _outputs(inputs, {"status": "recorded", "revision": 1}, "")
+            return _outputs(inputs, _RECORDED)
         return None
 
     def remove(self, outputs: Properties, timeout_seconds: float) -> None:
@@ -131,9 +130,8 @@ class Releases:
         if installed is None or installed["status"]["status"] == "recorded":
             return
         seconds = int(timeout_seconds or outputs.get("timeout") or _TIMEOUT_SECONDS)
-        place = ["--namespace", _namespace(outputs)]
         wait = ["--wait", "--timeout", f"{seconds}s", "--ignore-not-found"]
-        self._helm(["uninstall", outputs["name"], *place, *wait])
+        self._helm(["uninstall", outputs["name"], *_place(outputs), *wait])
 
     def _unavailable(self, inputs: Properties) -> str:
         """Return why a chart cannot be installed here; asked once per chart.
@@ -215,17 +213,16 @@ def _id(inputs: Properties) -> str:
     return f"{_namespace(inputs)}/{inputs['name']}"
 
 
-def _outputs(inputs: Properties, listed: Properties, manifest: str) -> Properties:
+def _outputs(inputs: Properties, release: Properties) -> Properties:
     status = {
-        "appVersion": str(listed.get("app_version", "")),
         "chart": str(inputs["chart"]),
         "name": str(inputs["name"]),
         "namespace": _namespace(inputs),
-        "revision": int(listed["revision"]),
-        "status": str(listed["status"]),
+        "revision": int(release["version"]),
+        "status": str(release["info"]["status"]),
         "version": str(inputs.get("version") or ""),
     }
-    names = _names(manifest, _namespace(inputs))
+    names = _names(str(release["manifest"]), _namespace(inputs))
     return {**inputs, "namespace": _namespace(inputs), "status": status, "resourceNames": names}
 
 

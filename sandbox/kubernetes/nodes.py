@@ -14,6 +14,9 @@ from sandbox.values import Properties
 GROUP_LABEL = "sandbox/node-group"
 _KWOK_ANNOTATION = {"kwok.x-k8s.io/node": "fake"}  # kwok keeps the heartbeat of nodes that carry it
 
+# On a node on trial: pods that fit elsewhere go elsewhere, so that only those in need of it prove its use.
+_TRIAL = {"key": "sandbox/on-trial", "effect": "PreferNoSchedule"}
+
 _CONFIG_MAP = ResourceType("v1", "ConfigMap", "configmaps", namespaced=True)
 _MEMORY = ("kube-system", "sandbox-node-groups")
 
@@ -115,7 +118,8 @@ class Nodes:
     def _asked(self) -> Mapping[str, int]:
         """Return the desired sizes of the last time; kept in the cluster, so that they go with it."""
         memory = self._client.get(_CONFIG_MAP, *_MEMORY) or {}
-        return {name: int(size) for name, size in (memory.get("data") or {}).items()}
+        sizes: Mapping[str, str] = memory.get("data") or {}
+        return {name: int(size) for name, size in sizes.items()}
 
     def _scale_up(
         self, pod: Manifest, groups: Sequence[NodeGroupSpec], by_group: dict[str, list[Manifest]]
@@ -126,8 +130,9 @@ class Nodes:
             nodes = by_group.setdefault(group.name, [])
             if len(nodes) >= group.max_size or self._refused.get((_owner(pod), group.name)) == group:
                 continue
-            added = self._add(group, {str(node["metadata"]["name"]) for node in nodes})
+            added = self._add(group, {str(node["metadata"]["name"]) for node in nodes}, _TRIAL)
             if self._used_in_time(added, pod):
+                self._end_trial(added)
                 nodes.append({"metadata": {"name": added}})
                 return (f"added node {added} for {_name(pod)}",)
             self._remove([{"metadata": {"name": added}}])
@@ -188,9 +193,23 @@ class Nodes:
             by_group.setdefault(str(node["metadata"]["labels"][GROUP_LABEL]), []).append(node)
         return by_group
 
-    def _add(self, group: NodeGroupSpec, taken: set[str]) -> str:
+    def _end_trial(self, name: str) -> None:
+        while True:
+            live = self._client.request("GET", f"/api/v1/nodes/{name}")
+            taints = [taint for taint in live["spec"].get("taints") or () if taint["key"] != _TRIAL["key"]]
+            patch = {"metadata": {"resourceVersion": live["metadata"]["resourceVersion"]}, "spec": {"taints": taints}}
+            try:
+                self._client.request("PATCH", f"/api/v1/nodes/{name}", body=patch, patch="merge")
+            except ApiError as error:
+                if error.reason != "Conflict":  # a controller changed the node in between: look again
+                    raise
+            else:
+                return
+
+    def _add(self, group: NodeGroupSpec, taken: set[str], *taints: Mapping[str, str]) -> str:
         index = next(i for i in range(len(taken) + 1) if f"{group.name}-{i}" not in taken)
         node = _node(group, index)
+        node["spec"]["taints"] += taints
         self._client.request("POST", "/api/v1/nodes", body=node)
         return str(node["metadata"]["name"])
 

@@ -6,6 +6,7 @@ import uuid
 from datetime import UTC, datetime
 
 from sandbox.kubernetes.api import Manifest
+from sandbox.kubernetes.simulation import load_balancer_host
 from sandbox.store import Record, Store
 from sandbox.values import Properties, plain
 
@@ -25,7 +26,7 @@ class RecordedObjects:
             "uid": metadata.get("uid") or str(uuid.uuid4()),
             "creationTimestamp": metadata.get("creationTimestamp") or datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         }
-        live = {**declared, "metadata": {**declared["metadata"], **kept}}
+        live = {"status": _status(declared), **declared, "metadata": {**declared["metadata"], **kept}}
         record = Record(_type(declared), _id(declared), earlier.urn if earlier else urn, "", declared, live)
         if earlier:
             self._store.update(record)
@@ -45,6 +46,15 @@ class RecordedObjects:
 
     def _record(self, manifest: Properties) -> Record | None:
         return self._store.find(_type(manifest), _id(manifest))
+
+
+def _status(manifest: Properties) -> Properties:
+    """Return as much status as programs read: the address of a load balancer."""
+    spec: Properties = manifest.get("spec") or {}
+    balanced = manifest["kind"] == "Ingress" or spec.get("type") == "LoadBalancer"
+    metadata = manifest["metadata"]
+    host = load_balancer_host(metadata.get("namespace") or "default", metadata["name"])
+    return {"loadBalancer": {"ingress": [{"hostname": host}]}} if balanced else {}
 
 
 def _type(manifest: Properties) -> str:

@@ -119,7 +119,7 @@ class Simulation:
         if live.get("status", {}).get("loadBalancer", {}).get("ingress") or "deletionTimestamp" in live["metadata"]:
             return
         namespace, name = live["metadata"]["namespace"], live["metadata"]["name"]
-        status = {"status": {"loadBalancer": {"ingress": [{"hostname": f"{name}.{namespace}.elb.sandbox.invalid"}]}}}
+        status = {"status": {"loadBalancer": {"ingress": [{"hostname": load_balancer_host(namespace, name)}]}}}
         path = f"{base}/namespaces/{namespace}/{plural}/{name}/status"
         try:
             self._client.request("PATCH", path, body=status, patch="merge")
@@ -147,3 +147,8 @@ class Simulation:
         kind = self._client.kind("v1", "Node")
         live = self._client.get(kind, None, node) if kind else None
         return (live or {"metadata": {}})["metadata"].get("labels", {}).get(_ZONE)
+
+
+def load_balancer_host(namespace: str, name: str) -> str:
+    """Return the address of a load balancer that does not exist; the top-level domain is reserved for that."""
+    return f"{name}.{namespace}.elb.sandbox.invalid"

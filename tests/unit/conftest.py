@@ -86,12 +86,12 @@ class Recorder(pulumi.runtime.Mocks):
         answer = {**computed, **args.inputs, **self.outputs.get(args.typ, {})}
         return identifier if args.custom else None, answer
 
-    def call(self, args: pulumi.runtime.MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]] | None]:
+    def call(self, args: pulumi.runtime.MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]]]:
         self.calls.append((args.token, args.args))
         if args.token == "aws:iam/getPolicyDocument:getPolicyDocument":
-            return {**args.args, "id": "document", "json": policy_json(args.args), "minifiedJson": ""}, None
+            return {**args.args, "id": "document", "json": policy_json(args.args), "minifiedJson": ""}, []
         if args.token in _ANSWERS:
-            return _ANSWERS[args.token], None
+            return _ANSWERS[args.token], []
         raise AssertionError(f"no mock answer for {args.token}; add it to _ANSWERS in tests/unit/conftest.py")
 
 

@@ -10,7 +10,7 @@ from aws_stack import ABROAD, HERE, KEY, OTHER_KEY, PREFIX, TOPIC, rendered, run
 from conftest import ACCOUNT, REGION, Recorder
 from pulumi_aws import Provider
 
-from components.aws.bucket import Lifecycle, bucket_name, lifecycle_rules
+from components.aws.bucket import Lifecycle, bucket_name, bucket_policy, lifecycle_rules
 from components.aws.objects import ROLES, Objects, ObjectsArgs
 from components.aws.policy import Account
 from components.aws.replication import REPLICATED, Replication, ReplicationArgs, replication_permissions
@@ -103,17 +103,46 @@ def test_objects_are_encrypted_with_our_key_but_access_logs_with_the_only_kind_t
             assert rule["bucketKeyEnabled"] is True
 
 
-def test_requests_without_tls_and_writes_with_a_foreign_key_are_denied(recorded: Recorder):
+def test_requests_without_tls_are_denied_on_the_bucket_and_on_its_objects(recorded: Recorder):
     run(objects)
     arn = f"arn:aws:s3:::{PREFIX}-models-{ACCOUNT}-{REGION}"
-    policy = statements(recorded, "aws:s3/bucketPolicy:BucketPolicy", "objects-models")
-    assert policy["OnlyWithTls"]["Effect"] == "Deny"
-    assert policy["OnlyWithTls"]["Resource"] == [arn, f"{arn}/*"]
-    assert policy["OnlyWithTls"]["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
-    assert policy["OnlyWithOurKey"]["Effect"] == "Deny"
-    assert policy["OnlyWithOurKey"]["Condition"] == {
-        "StringNotEqualsIfExists": {"s3:x-amz-server-side-encryption-aws-kms-key-id": KEY}
+    deny = statements(recorded, "aws:s3/bucketPolicy:BucketPolicy", "objects-models")["OnlyWithTls"]
+    assert (deny["Effect"], deny["Principal"], deny["Action"]) == ("Deny", {"AWS": "*"}, ["s3:*"])
+    assert deny["Resource"] == [arn, f"{arn}/*"]
+    assert deny["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "denied"),
+    [
+        (None, None, False),  # gets the bucket's default: our key
+        ("aws:kms", KEY, False),
+        ("AES256", None, True),
+        ("aws:kms", OTHER_KEY, True),
+        ("aws:kms", None, True),  # would get the account's default key for S3
+    ],
+)
+def test_an_object_is_written_with_the_key_of_its_bucket_or_not_at_all(kind, key, denied, recorded: Recorder):
+    header = "s3:x-amz-server-side-encryption"
+    request = {header: kind, f"{header}-aws-kms-key-id": key}
+    policy = rendered(bucket_policy("arn:aws:s3:::models", KEY))
+    writes = [statement for statement in policy.values() if statement["Action"] == ["s3:PutObject"]]
+    assert all(statement["Effect"] == "Deny" for statement in writes)
+    assert any(holds(statement["Condition"], request) for statement in writes) is denied
+
+
+def holds(condition: dict[str, dict[str, str]], request: dict[str, str | None]) -> bool:
+    """IAM's evaluation of the operators that we use: a negated one also holds where the request says nothing."""
+    operators = {
+        "Null": lambda wanted, value: (value is None) == (wanted == "true"),
+        "StringEquals": lambda wanted, value: value == wanted,
+        "StringNotEquals": lambda wanted, value: value != wanted,
     }
+    return all(
+        operators[operator](wanted, request[key])
+        for operator, tests in condition.items()
+        for key, wanted in tests.items()
+    )
 
 
 def test_accesses_of_every_bucket_are_logged_and_only_s3_may_write_those_logs(recorded: Recorder):

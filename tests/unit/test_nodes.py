@@ -92,18 +92,12 @@ def test_the_autoscaler_owns_the_desired_size(recorded):
     assert recorded.one("aws:eks/nodeGroup:NodeGroup").ignore_changes == ("scalingConfig.desiredSize",)
 
 
-def test_the_scaling_group_of_an_empty_group_is_tagged_itself(recorded):
-    """EKS keeps a node group's tags to itself; without these, a pod that waits for a GPU would wait for ever."""
+def test_an_empty_group_tells_the_autoscaler_what_its_nodes_would_have(recorded):
+    """Labels and taints it reads from EKS; disk and GPUs stand in no instance type that it knows in time."""
     recorded.run(lambda: group(settings()))
 
-    tags = recorded.of("aws:autoscaling/tag:Tag").values()
-    assert {tag.inputs["autoscalingGroupName"] for tag in tags} == {"eks-group-asg"}
-    found = {tag.inputs["tag"]["key"].removeprefix(PREFIX): tag.inputs["tag"]["value"] for tag in tags}
-    assert found == {
-        "label/llmops/role": "gpu-training",
-        "label/llmops/node-group": "training",
-        "label/llmops/gpu-model": "a10g",
-        "taint/nvidia.com/gpu": "present:NoSchedule",
+    tags = recorded.one("aws:eks/nodeGroup:NodeGroup").inputs["tags"]
+    assert {key.removeprefix(PREFIX): value for key, value in tags.items() if key.startswith(PREFIX)} == {
         "resources/ephemeral-storage": "501Gi",
         "resources/nvidia.com/gpu": "1",
     }
@@ -141,7 +135,7 @@ def test_user_data_is_a_mime_document_with_one_node_config():
 
 
 def test_nodes_may_join_and_pull_images_and_nothing_else(recorded):
-    recorded.run(lambda: NodeRole("nodes"))
+    recorded.run(lambda: NodeRole("nodes", []))
 
     attached = recorded.of("aws:iam/rolePolicyAttachment:RolePolicyAttachment").values()
     assert {a.inputs["policyArn"].rpartition("/")[2] for a in attached} == {
