@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from types import TracebackType
@@ -18,6 +19,7 @@ from sandbox.kubernetes.session import Session
 from sandbox.provider import Provider, Served, serve
 from sandbox.random_provider import RandomProvider
 from sandbox.store import Store
+from sandbox.tls_provider import TlsProvider
 from sandbox.toolchain import clients, control_plane
 from sandbox.toolchain.control_plane import Missing
 from sandbox.toolchain.gobuild import Report
@@ -48,6 +50,7 @@ class Clouds:
                 "eks": EksProvider,
                 "kubernetes": lambda: KubernetesProvider(session),
                 "random": RandomProvider,
+                "tls": TlsProvider,
             }
             for name, create in creators.items():
                 self._served[name] = serve(name, create)
@@ -75,6 +78,9 @@ class Clouds:
 
     def _cluster(self) -> Cluster | None:
         """Start the control plane where its programs are at hand; building them is what `make cluster` is for."""
+        if os.environ.get("SANDBOX_CONTROL_PLANE") == "off":
+            self._report("no Kubernetes control plane, objects are recorded only: SANDBOX_CONTROL_PLANE=off")
+            return None
         binaries = control_plane.find_or_get(paths.cache_dir(), self._report, allow_build=False)
         if isinstance(binaries, Missing):
             self._report(f"no Kubernetes control plane, objects are recorded only: {binaries.reason}")

@@ -11,9 +11,9 @@ from typing import Final
 
 import bcrypt
 
-from sandbox.emulated import differences
-from sandbox.provider import CheckFailure, Diff, Provider, ProviderError, Resource
-from sandbox.schema import UnknownTypeError, resource_schema, violations
+from sandbox.provider import CheckFailure, ProviderError, Resource
+from sandbox.schema import resource_schema
+from sandbox.state_only import StateOnlyProvider
 from sandbox.values import UNKNOWN, Properties, plain
 
 _SPECIAL: Final = "!@#$%&*()-_=+[]{}<>:?"  # the real provider's default set
@@ -28,33 +28,18 @@ _ADJECTIVES: Final = ("brave", "calm", "eager", "gentle", "keen", "lively", "mer
 _ANIMALS: Final = ("badger", "crane", "dingo", "falcon", "heron", "ibex", "lynx", "marten", "otter", "robin")
 
 
-class RandomProvider(Provider):
+class RandomProvider(StateOnlyProvider):
     """Makes passwords, strings, bytes and identifiers; any changed input makes a new one."""
 
     name = "random"
 
-    def check(
-        self, resource: Resource, old: Properties, new: Properties, random_seed: bytes
-    ) -> tuple[Properties, Sequence[CheckFailure]]:
-        """Hold the inputs against the SDK's types and against each other."""
-        del old, random_seed
-        try:
-            schema = resource_schema(resource.type)
-        except UnknownTypeError as error:
-            raise ProviderError(str(error)) from error
-        inputs = {key: value for key, value in new.items() if value is not None}
-        failures = [CheckFailure(path, reason) for path, reason in violations(schema.inputs, inputs)]
+    def more_failures(self, inputs: Properties) -> Sequence[CheckFailure]:
+        """Refuse a length that cannot hold the characters that must be in it."""
         minimum = sum(int(inputs.get(name) or 0) for name in ("minLower", "minUpper", "minNumeric", "minSpecial"))
         length = inputs.get("length")
         if isinstance(length, int) and length < max(1, minimum):
-            failures.append(CheckFailure("length", f"must be at least {max(1, minimum)}, got {length}"))
-        return inputs, failures
-
-    def diff(self, resource: Resource, resource_id: str, old: Properties, new: Properties, outputs: Properties) -> Diff:
-        """Replace on any change, as the real provider does."""
-        del resource, resource_id, outputs
-        names = {*old, *new}
-        return Diff(differences(plain(old), plain(new), sorted(names)))
+            return (CheckFailure("length", f"must be at least {max(1, minimum)}, got {length}"),)
+        return ()
 
     def create(
         self, resource: Resource, inputs: Properties, timeout_seconds: float, *, preview: bool
@@ -89,33 +74,6 @@ class RandomProvider(Provider):
             value = low + secrets.randbelow(high - low + 1)
             return str(value), {**given, "result": value}
         raise ProviderError(f"the sandbox does not emulate {resource.type}")
-
-    def read(
-        self, resource: Resource, resource_id: str, inputs: Properties, outputs: Properties
-    ) -> tuple[Properties, Properties] | None:
-        """Return the state: a drawn value lives nowhere else."""
-        del resource, resource_id
-        return inputs, outputs
-
-    def update(
-        self,
-        resource: Resource,
-        resource_id: str,
-        old: Properties,
-        new: Properties,
-        outputs: Properties,
-        timeout_seconds: float,
-        *,
-        preview: bool,
-    ) -> Properties:
-        """Keep the value; only bookkeeping can have changed."""
-        del resource, resource_id, old, timeout_seconds, preview
-        return {**outputs, **new}
-
-    def delete(
-        self, resource: Resource, resource_id: str, inputs: Properties, outputs: Properties, timeout_seconds: float
-    ) -> None:
-        """Forget the value."""
 
 
 def _text(given: Properties) -> str:

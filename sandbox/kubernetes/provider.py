@@ -189,6 +189,9 @@ def _checked_release(
 ) -> tuple[Properties, Sequence[CheckFailure]]:
     if not new.get("chart"):
         return new, (CheckFailure("chart", "a release needs a chart"),)
+    unsupported = [field for field in ("valueYamlFiles", "postrender", "verify", "devel") if new.get(field)]
+    if unsupported:
+        return new, [CheckFailure(field, "the sandbox does not pass this to helm; use values") for field in unsupported]
     digest = hashlib.sha256(seed + resource.name.encode()).hexdigest()[:8]
     name = new.get("name") or old.get("name") or f"{resource.name}-{digest}"
     return {**new, "name": name, "namespace": new.get("namespace") or "default"}, ()

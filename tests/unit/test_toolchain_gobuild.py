@@ -24,9 +24,10 @@ def test_a_build_is_made_once_and_found_again(tmp_path: Path):
     lines: list[str] = []
     folder = gobuild.build("tool", MODULE, ["cmd/addr2line"], tmp_path, lines.append)
     assert (folder / "addr2line").stat().st_mode & 0o100
-    assert lines == ["building addr2line from source (1 of 1)"]
+    assert lines[0] == "building addr2line from source (1 of 1)"
+    lines.clear()
     assert gobuild.build("tool", MODULE, ["cmd/addr2line"], tmp_path, lines.append) == folder
-    assert len(lines) == 1
+    assert lines == []
     assert gobuild.built("tool", MODULE, ["cmd/addr2line"], tmp_path) == folder
     assert _visible(tmp_path) == [folder.name]
 
