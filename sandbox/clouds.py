@@ -13,7 +13,7 @@ from sandbox.aws.node_groups import node_groups
 from sandbox.aws.provider import AwsProvider
 from sandbox.eks import EksProvider
 from sandbox.kubernetes.cluster import Cluster
-from sandbox.kubernetes.nodes import Nodes
+from sandbox.kubernetes.nodes import NodeGroupSpec, Nodes
 from sandbox.kubernetes.provider import KubernetesProvider
 from sandbox.kubernetes.session import Session
 from sandbox.provider import Provider, Served, serve
@@ -34,6 +34,7 @@ class Clouds:
         self._report = report
         self._open = ExitStack()
         self._nodes: Nodes | None = None
+        self._groups: list[NodeGroupSpec] | None = None
         self._served: dict[str, Served] = {}
 
     @property
@@ -67,7 +68,7 @@ class Clouds:
         cluster = self._cluster()
         helm = clients.find_or_get("helm", paths.cache_dir(), self._report) if cluster else "there is no control plane"
         if cluster:
-            self._nodes = Nodes(cluster.client(), self._paths.kubernetes / "nodes.json")
+            self._nodes = Nodes(cluster.client())
         return Session(
             self._paths.kubernetes,
             cluster,
@@ -95,7 +96,9 @@ class Clouds:
         if self._nodes is None:
             return
         groups = node_groups(self._store)
-        self._nodes.reconcile(groups)
+        if groups != self._groups:
+            self._nodes.reconcile(groups)
+            self._groups = groups
         self._nodes.autoscale(groups)
 
     def settle(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from sandbox.provider import CheckFailure, Diff, Difference, Provider, ProviderError, Resource
 from sandbox.schema import ResourceSchema, UnknownTypeError, resource_schema, violations
 from sandbox.store import AlreadyExistsError, Operation, Record, Store
-from sandbox.values import Properties, has_unknown, plain
+from sandbox.values import Properties, has_unknown, is_list, is_object, plain
 
 
 def differences(old: Properties, new: Properties, replacing: Sequence[str]) -> list[Difference]:
@@ -21,18 +21,16 @@ def differences(old: Properties, new: Properties, replacing: Sequence[str]) -> l
 
 
 def _compare(old: Any, new: Any, path: str, found: list[Difference], replacing: frozenset[str]) -> None:
-    if isinstance(old, dict) and isinstance(new, dict):
-        before: dict[str, Any] = old
-        after: dict[str, Any] = new
-        for key in [*before, *(key for key in after if key not in before)]:
+    if is_object(old) and is_object(new):
+        for key in [*old, *(key for key in new if key not in old)]:
             here = f"{path}.{key}" if path else key
             if key.startswith("__"):
                 continue
-            if before.get(key) is None and after.get(key) is None:
+            if old.get(key) is None and new.get(key) is None:
                 continue
-            _compare(before.get(key), after.get(key), here, found, replacing)
+            _compare(old.get(key), new.get(key), here, found, replacing)
         return
-    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+    if is_list(old) and is_list(new) and len(old) == len(new):
         for index, (before_item, after_item) in enumerate(zip(old, new, strict=True)):
             _compare(before_item, after_item, f"{path}[{index}]", found, replacing)
         return

@@ -70,22 +70,27 @@ def prepare(stack: str) -> Project:
         raise ProjectError(f"there is no stack {stack!r}: the checkout has {', '.join(stacks())}")
     folder = paths.StackPaths.of(stack).root / "project"
     folder.mkdir(exist_ok=True)
-    project: dict[str, Any] = yaml.safe_load((paths.PROJECT / "Pulumi.yaml").read_text())
+    project = _yaml(paths.PROJECT / "Pulumi.yaml")
     # The Python that runs the sandbox runs the program too: no virtualenv option, which old hosts do not know.
     project |= {"main": str(paths.PROJECT), "runtime": "python"}
     (folder / "Pulumi.yaml").write_text(yaml.safe_dump(project, sort_keys=False))
 
     copy = folder / source.name
-    salt = (yaml.safe_load(copy.read_text()) or {}).get("encryptionsalt") if copy.exists() else None
-    settings: dict[str, Any] = yaml.safe_load(source.read_text()) or {}
+    earlier = _yaml(copy) if copy.exists() else {}
+    settings = _yaml(source)
     for key in _FOREIGN_KEYS:
         settings.pop(key, None)
     config, stand_ins = _without_encrypted(settings.get("config") or {})
     settings["config"] = config
-    if salt:
+    if salt := earlier.get("encryptionsalt"):
         settings["encryptionsalt"] = salt
     copy.write_text(yaml.safe_dump(settings, sort_keys=False))
     return Project(str(project["name"]), stack, folder, stand_ins)
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] | None = yaml.safe_load(path.read_text())
+    return content or {}
 
 
 def _without_encrypted(config: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -126,8 +131,10 @@ def known_resources(project: Project) -> list[tuple[str, str]]:
     """Return (type, identifier) of every resource in the engine's state."""
     if not project.checkpoint.exists():
         return []
-    latest = json.loads(project.checkpoint.read_text())["checkpoint"].get("latest") or {}
-    return [(r["type"], str(r.get("id", ""))) for r in latest.get("resources") or ()]
+    checkpoint: dict[str, Any] = json.loads(project.checkpoint.read_text())["checkpoint"]
+    latest: dict[str, Any] = checkpoint.get("latest") or {}
+    resources: list[dict[str, Any]] = latest.get("resources") or []
+    return [(resource["type"], str(resource.get("id", ""))) for resource in resources]
 
 
 def release_stale_lock(project: Project, engine: Engine, env: dict[str, str]) -> bool:

@@ -201,7 +201,7 @@ class _Instances:
 
 def _engine_log(address: str) -> Callable[[str, str, str], None]:
     """Return a function that writes to the log of the engine at ``address``."""
-    engine = engine_pb2_grpc.EngineStub(grpc.insecure_channel(address))
+    engine: Any = engine_pb2_grpc.EngineStub(grpc.insecure_channel(address))
 
     def log(severity: str, urn: str, message: str) -> None:
         engine.Log(
@@ -389,7 +389,7 @@ def serve(name: str, create: Callable[[], Provider], workers: int = 64) -> Serve
     """
     server = grpc.server(
         futures.ThreadPoolExecutor(max_workers=workers, thread_name_prefix=name),
-        interceptors=(_Errors(),),
+        interceptors=[_Errors()],
         options=[
             ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
             ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
@@ -398,4 +398,8 @@ def serve(name: str, create: Callable[[], Provider], workers: int = 64) -> Serve
     provider_pb2_grpc.add_ResourceProviderServicer_to_server(_Servicer(create), server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    return Served(port=port, stop=lambda: server.stop(grace=1).wait())
+
+    def stop() -> None:
+        server.stop(grace=1).wait()
+
+    return Served(port=port, stop=stop)

@@ -66,7 +66,7 @@ class RandomProvider(StateOnlyProvider):
             return value, {**given, "result": value}
         if kind == "RandomPet":
             words = [secrets.choice(_ADJECTIVES) for _ in range(int(given["length"]) - 1)] + [secrets.choice(_ANIMALS)]
-            prefix = [given["prefix"]] if given.get("prefix") else []
+            prefix = [str(given["prefix"])] if given.get("prefix") else []
             value = str(given["separator"]).join([*prefix, *words])
             return value, given
         if kind == "RandomInteger":

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Final
 
 from sandbox import engine as engines
@@ -67,10 +68,14 @@ def _execute(
     named = [] if given else ["--stack", stack]
     sys.stdout.flush()
     process = subprocess.Popen([str(program), *arguments, *named], cwd=folder, env=env)
+
+    def terminate(_number: int, _frame: FrameType | None) -> None:
+        process.terminate()
+
     # Ctrl-C reaches the engine too, which then winds down: stay until it is done.
     previous: dict[int, Callable[..., object] | int | None] = {
         signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN),
-        signal.SIGTERM: signal.signal(signal.SIGTERM, lambda *_: process.terminate()),
+        signal.SIGTERM: signal.signal(signal.SIGTERM, terminate),
     }
     try:
         return process.wait()

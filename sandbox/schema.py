@@ -11,13 +11,13 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Final, Literal, TypeGuard, cast
 
 import pulumi
 import pulumi.runtime.rpc
-from pulumi import _types as sdk_types
+from pulumi import _types as sdk_types  # pyright: ignore[reportPrivateUsage] the SDK's own reading of its annotations
 
-from sandbox.values import Secret, Unknown
+from sandbox.values import Secret, Unknown, is_list, is_object
 
 Kind = Literal["string", "integer", "number", "boolean", "list", "map", "object", "any"]
 
@@ -103,10 +103,11 @@ def _resource_schema(token: str) -> ResourceSchema:
 def _resource_class(token: str) -> type[Any]:
     package, module_name, _ = token.split(":")
     importlib.import_module(f"pulumi_{package}")
-    for module in pulumi.runtime.rpc._RESOURCE_MODULES.get(f"{package}:{module_name}", ()):  # pyright: ignore[reportPrivateUsage] the SDK's only index from token to class
-        mapping: dict[str, str] = module.mod_info["classes"]
-        if token in mapping:
-            return getattr(importlib.import_module(module.mod_info["fqn"]), mapping[token])
+    index = cast("Mapping[str, Any]", pulumi.runtime.rpc._RESOURCE_MODULES)  # pyright: ignore[reportPrivateUsage] the SDK's only index from token to class
+    for module in index.get(f"{package}:{module_name}", ()):
+        described: Mapping[str, Any] = module.mod_info
+        if token in described["classes"]:
+            return getattr(importlib.import_module(described["fqn"]), described["classes"][token])
     raise UnknownTypeError(f"the installed SDK has no resource type {token}")
 
 
@@ -139,6 +140,10 @@ def _optional(hint: Any) -> bool:
     return _is_union(hint) and type(None) in typing.get_args(hint)
 
 
+def _is_class(hint: Any) -> TypeGuard[type[Any]]:
+    return isinstance(hint, type)
+
+
 def _is_union(hint: Any) -> bool:
     return typing.get_origin(hint) in (typing.Union, types.UnionType)
 
@@ -162,7 +167,7 @@ def _type_of(hint: Any) -> Type:
         return Type("list", element=_type_of(typing.get_args(hint)[0]))
     if origin in (collections.abc.Mapping, dict):
         return Type("map", element=_type_of(typing.get_args(hint)[1]))
-    if not isinstance(hint, type):
+    if not _is_class(hint):
         return Type("any")
     if issubclass(hint, bool):
         return Type("boolean")
@@ -224,23 +229,27 @@ def _mismatch(expected: Type, value: Any, path: str) -> list[tuple[str, str]]:
         )
         return [] if right else [(path, f"expected {expected.kind}, got {_kind(value)}")]
     if expected.kind == "list":
-        if not isinstance(value, list):
+        if not is_list(value):
             return [(path, f"expected list, got {_kind(value)}")]
-        items: list[Any] = value
         return [
-            v for i, item in enumerate(items) for v in _mismatch(expected.element or Type("any"), item, f"{path}[{i}]")
+            v for i, item in enumerate(value) for v in _mismatch(expected.element or Type("any"), item, f"{path}[{i}]")
         ]
-    if not isinstance(value, dict):
+    if not is_object(value):
         return [(path, f"expected {expected.kind}, got {_kind(value)}")]
-    entries: dict[str, Any] = value
     if expected.kind == "map":
-        return [
-            v for k, item in entries.items() for v in _mismatch(expected.element or Type("any"), item, f"{path}.{k}")
-        ]
-    return violations(expected.fields, entries, f"{path}.")
+        return [v for k, item in value.items() for v in _mismatch(expected.element or Type("any"), item, f"{path}.{k}")]
+    return violations(expected.fields, value, f"{path}.")
+
+
+_KINDS: Final[tuple[tuple[type, str], ...]] = (
+    (bool, "boolean"),
+    (str, "string"),
+    (int, "number"),
+    (float, "number"),
+    (list, "list"),
+    (dict, "object"),
+)
 
 
 def _kind(value: Any) -> str:
-    if isinstance(value, bool):
-        return "boolean"
-    return {str: "string", int: "number", float: "number", list: "list", dict: "object"}.get(type(value), "nothing")
+    return next((name for kind, name in _KINDS if isinstance(value, kind)), "nothing")

@@ -17,7 +17,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 from sandbox.provider import CheckFailure, ProviderError, Resource
 from sandbox.schema import resource_schema
 from sandbox.state_only import StateOnlyProvider
-from sandbox.values import UNKNOWN, Properties, plain
+from sandbox.values import UNKNOWN, Properties, is_list, plain
 
 _CURVES: Final[Mapping[str, type[ec.EllipticCurve]]] = {
     "P224": ec.SECP224R1,
@@ -75,7 +75,7 @@ class TlsProvider(StateOnlyProvider):
             found.append(CheckFailure("ecdsaCurve", f"must be one of {', '.join(_CURVES)}; got {inputs['ecdsaCurve']}"))
         known = sorted({*_USES, *_EXTENDED_USES})
         uses = inputs.get("allowedUses")
-        for index, use in enumerate(uses if isinstance(uses, list) else ()):
+        for index, use in enumerate(uses if is_list(uses) else ()):
             if use not in known:
                 found.append(CheckFailure(f"allowedUses[{index}]", f"must be one of {', '.join(known)}; got {use}"))
         return found
@@ -150,7 +150,7 @@ def _algorithm(key: Any) -> str:
     return "ECDSA" if isinstance(key, ec.EllipticCurvePrivateKey) else "ED25519"
 
 
-def _digest(key: Any) -> hashes.HashAlgorithm | None:
+def _digest(key: Any) -> hashes.SHA256 | None:
     return None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
 
 

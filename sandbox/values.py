@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeGuard
 
 from google.protobuf import struct_pb2
 
@@ -46,6 +46,16 @@ class Secret:
 
 
 Properties: TypeAlias = dict[str, Any]
+
+
+def is_object(value: Any) -> TypeGuard[Properties]:
+    """Whether ``value`` is a JSON object."""
+    return isinstance(value, dict)
+
+
+def is_list(value: Any) -> TypeGuard[list[Any]]:
+    """Whether ``value`` is a JSON array."""
+    return isinstance(value, list)
 
 
 def from_struct(struct: struct_pb2.Struct) -> Properties:
@@ -93,8 +103,8 @@ def _to_value(value: Any) -> struct_pb2.Value:
         return struct_pb2.Value(number_value=value)
     if isinstance(value, str):
         return struct_pb2.Value(string_value=value)
-    if isinstance(value, Mapping):
-        return struct_pb2.Value(struct_value=to_struct({str(k): v for k, v in value.items()}))  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] a JSON object of any shape
+    if is_object(value):
+        return struct_pb2.Value(struct_value=to_struct(value))
     return struct_pb2.Value(list_value=struct_pb2.ListValue(values=[_to_value(item) for item in value]))
 
 
@@ -104,10 +114,10 @@ def has_unknown(value: Any) -> bool:
         return True
     if isinstance(value, Secret):
         return has_unknown(value.value)
-    if isinstance(value, dict):
-        return any(has_unknown(item) for item in value.values())  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] a JSON object of any shape
-    if isinstance(value, list):
-        return any(has_unknown(item) for item in value)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] a JSON array of any shape
+    if is_object(value):
+        return any(has_unknown(item) for item in value.values())
+    if is_list(value):
+        return any(has_unknown(item) for item in value)
     return False
 
 
@@ -115,8 +125,8 @@ def plain(value: Any) -> Any:
     """The same value with every ``Secret`` unwrapped."""
     if isinstance(value, Secret):
         return plain(value.value)
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType] a JSON object of any shape
-    if isinstance(value, list):
-        return [plain(item) for item in value]  # pyright: ignore[reportUnknownVariableType] a JSON array of any shape
+    if is_object(value):
+        return {key: plain(item) for key, item in value.items()}
+    if is_list(value):
+        return [plain(item) for item in value]
     return value

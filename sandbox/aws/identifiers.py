@@ -245,9 +245,7 @@ IDENTIFIED: Final[Mapping[str, Identified]] = {
         arn=lambda place, _, raw: place.arn("budgets", raw, regional=False),
         is_global=True,
     ),
-    "aws:autoscaling/tag:Tag": Identified(
-        new_id=lambda i, _: f"{i['autoscalingGroupName']},{(i.get('tag') or {}).get('key', '')}"
-    ),
+    "aws:autoscaling/tag:Tag": Identified(new_id=lambda i, _: f"{i['autoscalingGroupName']},{i['tag']['key']}"),
 }
 
 # The Terraform type of these is keyed by the bucket; one record a bucket.

@@ -8,6 +8,7 @@ from components.capacity import NodeShape
 from components.capacity.ec2 import CATALOGUE, shape_of
 from sandbox.kubernetes.nodes import NodeGroupSpec
 from sandbox.store import Record, Store
+from sandbox.values import Properties
 
 _NODE_GROUP: Final = "aws:eks/nodeGroup:NodeGroup"
 _DEFAULT_ROOT_VOLUME_GIB: Final = 20  # EKS user guide, "diskSize"
@@ -68,12 +69,14 @@ def _resources(shape: NodeShape) -> dict[str, str]:
 
 
 def _root_volume_gib(store: Store, group: Record) -> int:
-    template_id = (group.inputs.get("launchTemplate") or {}).get("id")
+    reference: Properties = group.inputs.get("launchTemplate") or {}
+    template_id = reference.get("id")
     if template_id is None:
         return int(group.inputs.get("diskSize") or _DEFAULT_ROOT_VOLUME_GIB)
     template = store.find("aws:ec2/launchTemplate:LaunchTemplate", template_id)
     mappings: list[dict[str, Any]] = (template.inputs.get("blockDeviceMappings") if template else None) or []
-    sizes = [int(mapping["ebs"]["volumeSize"]) for mapping in mappings if (mapping.get("ebs") or {}).get("volumeSize")]
+    volumes: list[Properties] = [mapping["ebs"] for mapping in mappings if mapping.get("ebs")]
+    sizes = [int(volume["volumeSize"]) for volume in volumes if volume.get("volumeSize")]
     return sizes[0] if sizes else _DEFAULT_ROOT_VOLUME_GIB
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from sandbox.aws.identifiers import Place, dns_suffix, hexadecimal
 from sandbox.schema import Field, Type
-from sandbox.values import UNKNOWN, Properties
+from sandbox.values import UNKNOWN, Properties, is_list, is_object
 
 # Time stamps are those of the first commit of 2026: an account that answers the same each time is easier to compare.
 _TIMESTAMP: Final = "2026-01-01T00:00:00Z"
@@ -43,14 +43,11 @@ def complete(
 
 def _merged(expected: Type, given: Any, known: Any, place: Place, *, preview: bool) -> Any:
     """Complete the objects inside what was given: AWS computes fields there too."""
-    if expected.kind == "object" and isinstance(given, dict):
-        fields: dict[str, Any] = given
-        extra: dict[str, Any] = known if isinstance(known, dict) else {}
-        completed = complete(expected.fields, fields, extra, place, preview=preview)
-        return {**completed, **{k: v for k, v in fields.items() if k not in completed}}
-    if expected.kind == "list" and expected.element and isinstance(given, list):
-        items: list[Any] = given
-        return [_merged(expected.element, item, None, place, preview=preview) for item in items]
+    if expected.kind == "object" and is_object(given):
+        completed = complete(expected.fields, given, known if is_object(known) else {}, place, preview=preview)
+        return {**completed, **{k: v for k, v in given.items() if k not in completed}}
+    if expected.kind == "list" and expected.element and is_list(given):
+        return [_merged(expected.element, item, None, place, preview=preview) for item in given]
     return given
 
 

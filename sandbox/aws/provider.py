@@ -52,7 +52,8 @@ class AwsProvider(EmulatedProvider):
         """Take region and default tags."""
         inputs = _decoded(plain(inputs))
         self._region = inputs.get("region") or _DEFAULT_REGION
-        self._default_tags = dict((inputs.get("defaultTags") or {}).get("tags") or {})
+        defaults: Properties = inputs.get("defaultTags") or {}
+        self._default_tags = defaults.get("tags") or {}
         allowed = inputs.get("allowedAccountIds")
         if allowed and ACCOUNT_ID not in allowed:
             self.log("warning", "", f"sandbox: account {ACCOUNT_ID} stands in for {', '.join(allowed)}")

@@ -6,5 +6,11 @@ traceback of that interrupt among the messages, where it hides the error.
 
 import os
 import signal
+from types import FrameType
 
-signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    os._exit(130)
+
+
+signal.signal(signal.SIGINT, _leave)

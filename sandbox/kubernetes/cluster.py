@@ -4,16 +4,37 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import http.client
 import os
+import re
 import shutil
+import socket
+import ssl
 import subprocess
-from collections.abc import Callable, Generator
+import time
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+import yaml
 
 from sandbox.kubernetes.api import Client
 from sandbox.toolchain.control_plane import ControlPlaneBinaries
 
+# Six ports a cluster from a block of its own: below the range that systems give to outgoing connections (Linux from
+# 32768, macOS from 49152), and by name, so that a stopped cluster finds its ports free when it comes back.
+_FIRST_PORT, _BLOCKS, _BLOCK_SIZE = 20000, 1200, 10
+_PORTS = (
+    "etcdPort",
+    "etcdPeerPort",
+    "kubeApiserverPort",
+    "kubeControllerManagerPort",
+    "kubeSchedulerPort",
+    "kwokControllerPort",
+)
+_HEALTH_SECONDS = 5.0
+_POLL_SECONDS = 0.2
+_WAIT_SECONDS = 60.0  # for the other components once the API server is ready; they take 1 s on an idle machine
 _WAIT = "120s"  # a cluster is ready in 5 s on an idle machine; a busy one is slower
 _LOG_TAIL_LINES = 5
 
@@ -69,8 +90,8 @@ class Cluster:
         return Client(self.kubeconfig)
 
     def healthy(self) -> bool:
-        """Whether its API server answers and every component runs."""
-        return self.exists and self._running() and self.client().healthy()
+        """Whether every component runs, and those that can say so are well."""
+        return self.exists and self._running() and self.client().healthy() and self._controllers_healthy()
 
     def up(self, report: Callable[[str], None]) -> Client:
         """Create the cluster, start it again after a reboot or a crash, or reuse it as it runs.
@@ -89,8 +110,11 @@ class Cluster:
             else:
                 report(f"creating the control plane {self.name}")
                 self._create()
-        if not self.healthy():
-            raise ClusterError(f"the control plane {self.name} is not ready{self._last_words()}")
+            deadline = time.monotonic() + _WAIT_SECONDS
+            while not self.healthy():
+                if time.monotonic() > deadline or not self._running():
+                    raise ClusterError(f"the control plane {self.name} is not ready{self._last_words()}")
+                time.sleep(_POLL_SECONDS)
         return self.client()
 
     def stop(self) -> None:
@@ -125,14 +149,8 @@ class Cluster:
             "kwok-controller": self._binaries.kwok,
         }
         flags = [item for name, path in programs.items() for item in (f"--{name}-binary", str(path))]
-        flags += [
-            "--runtime",
-            "binary",
-            "--kubeconfig",
-            str(self.kubeconfig),
-            "--kube-scheduler-config",
-            str(scheduler),
-        ]
+        flags += ["--config", str(self._configure()), "--runtime", "binary"]
+        flags += ["--kubeconfig", str(self.kubeconfig), "--kube-scheduler-config", str(scheduler)]
         flags += ["--disable-qps-limits", "--wait", _WAIT]
         flags += [item for argument in _COMPONENT_ARGUMENTS for item in ("--extra-args", argument)]
         try:
@@ -142,6 +160,19 @@ class Cluster:
             self.kubeconfig.unlink(missing_ok=True)
             raise
         self.kubeconfig.chmod(0o600)
+
+    def _configure(self) -> Path:
+        """Write the settings that kwokctl has no flags for."""
+        options = dict(zip(_PORTS, free_ports(self.name), strict=True))
+        config = {"apiVersion": "config.kwok.x-k8s.io/v1alpha1", "kind": "KwokctlConfiguration", "options": options}
+        path = self._folder / "kwokctl.yaml"
+        path.write_text(yaml.safe_dump(config))
+        return path
+
+    def _controllers_healthy(self) -> bool:
+        settings = (self._home / "kwok.yaml").read_text()
+        ports = re.findall(r"^ *(?:kubeControllerManagerPort|kubeSchedulerPort): (\d+)$", settings, re.MULTILINE)
+        return all(_answers(int(port)) for port in ports)
 
     def _running(self) -> bool:
         pids = [path.read_text().strip() for path in (self._home / "pids").glob("*.pid")]
@@ -178,6 +209,46 @@ class Cluster:
         with (self._folder / ".lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+def free_ports(name: str) -> Sequence[int]:
+    """Return ports for the cluster ``name``: the block that its name leads to, or the next one that is free.
+
+    Raises:
+        ClusterError: Every block is in use.
+    """
+    first = int(hashlib.sha256(name.encode()).hexdigest(), 16)
+    for offset in range(_BLOCKS):
+        start = _FIRST_PORT + (first + offset) % _BLOCKS * _BLOCK_SIZE
+        ports = range(start, start + len(_PORTS))
+        if all(_is_free(port) for port in ports):
+            return ports
+    raise ClusterError(f"no free ports between {_FIRST_PORT} and {_FIRST_PORT + _BLOCKS * _BLOCK_SIZE}")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Go's listeners do
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return False
+    return True
+
+
+def _answers(port: int) -> bool:
+    """Whether a component on loopback says that it is well; its certificate is one that it made for itself."""
+    unverified = ssl.create_default_context()
+    unverified.check_hostname = False
+    unverified.verify_mode = ssl.CERT_NONE  # loopback, and nothing secret is sent
+    connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=_HEALTH_SECONDS, context=unverified)
+    try:
+        connection.request("GET", "/healthz")
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except OSError:
+        return False
+    finally:
+        connection.close()
 
 
 def _alive(pid: str) -> bool:

@@ -35,13 +35,15 @@ def test_stacks_do_not_see_each_other_and_a_killed_one_comes_back_with_its_data(
         for pid in (tmp_path / "one" / "kwok" / "clusters" / one.name / "pids").glob("*.pid"):
             os.kill(int(pid.read_text()), signal.SIGKILL)
         assert not one.healthy()
+        third = Cluster(tmp_path / "third", binaries)
+        third.up(print)  # takes no port of the one that is down
         assert other.healthy()
         revived = Cluster(tmp_path / "one", binaries).up(said.append)
         assert said == [f"starting the control plane {one.name} again"]
         assert revived.request("GET", f"{COLLECTION}/kept")["data"] == {"key": "1"}
     finally:
-        one.down()
-        other.down()
+        for name in ("one", "other", "third"):
+            Cluster(tmp_path / name, binaries).down()
     assert not one.exists
     assert not one.kubeconfig.exists()
     one.down()  # nothing to do, and no error

@@ -1,0 +1,93 @@
+"""The graph of a stack as a snapshot: what reviewers should see change, and nothing that differs between two runs."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import yaml
+
+_SIGNATURE: Final = "4dabf18193072939515e22adb298388d"  # marks a secret in the engine's state
+# Options of a resource that are part of its contract; the rest of the state is book-keeping.
+_OPTIONS: Final = ("protect", "retainOnDelete", "ignoreChanges", "customTimeouts", "replaceOnChanges", "hideDiff")
+# What clouds and the sandbox draw at random: hashes and ids of 17 or more digits, and the suffix of a generated name.
+_RANDOM: Final = re.compile(r"\b[0-9a-fA-F]{16,}\b|(?<=-)[0-9a-f]{7}(?![0-9A-Za-z])")
+_SHORTEST_IDENTIFIER: Final = 6  # shorter ones (`none`) are words
+
+
+def snapshot(exported: Mapping[str, Any]) -> str:
+    """Return the graph of an exported stack as YAML, sorted by name."""
+    resources: list[dict[str, Any]] = exported["deployment"]["resources"]
+    names = _Names(resources)
+    nodes = {names.short(resource["urn"]): _node(resource, names) for resource in resources}
+    return yaml.dump(
+        dict(sorted(nodes.items())), Dumper=_Dumper, sort_keys=True, width=120, allow_unicode=True
+    )
+
+
+class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+class _Names:
+    """Stands in for everything random: a resource's identifiers become its name."""
+
+    def __init__(self, resources: Iterable[Mapping[str, Any]]) -> None:
+        found: dict[str, str] = {}
+        for resource in resources:
+            name = resource["urn"].rsplit("::", 1)[1]
+            outputs: Mapping[str, Any] = resource.get("outputs") or {}
+            for key, value in (("id", resource.get("id")), ("arn", outputs.get("arn")), ("url", outputs.get("url"))):
+                if isinstance(value, str) and len(value) >= _SHORTEST_IDENTIFIER and _RANDOM.search(value):
+                    found.setdefault(value, f"<{key} of {name}>")
+        self._found = found
+        longest_first = sorted(found, key=lambda text: (-len(text), text))
+        self._pattern = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
+
+    def short(self, urn: str) -> str:
+        """Type and name: the rest of a URN is the same in the whole stack, or is the chain of parents."""
+        _, _, types, name = urn.split("::", 3)
+        return f"{types.rsplit('$', 1)[-1]} {name}"
+
+    def stable(self, text: str) -> str:
+        return _RANDOM.sub("<random>", self._pattern.sub(lambda match: self._found[match[0]], text))
+
+
+def _node(resource: Mapping[str, Any], names: _Names) -> dict[str, Any]:
+    node: dict[str, Any] = {option: resource[option] for option in _OPTIONS if resource.get(option)}
+    if parent := resource.get("parent"):
+        node["parent"] = names.short(parent)
+    if provider := resource.get("provider"):
+        node["provider"] = names.short(provider.rsplit("::", 1)[0])
+    if aliases := resource.get("aliases"):
+        node["aliases"] = sorted(aliases)
+    if dependencies := resource.get("dependencies"):
+        node["dependsOn"] = sorted(names.short(urn) for urn in dependencies)
+    if inputs := resource.get("inputs"):
+        node["inputs"] = _value(inputs, names)
+    return node
+
+
+def _value(value: Any, names: _Names) -> Any:
+    if isinstance(value, str):
+        return _text(value, names)
+    if isinstance(value, list):
+        return [_value(item, names) for item in value]
+    if isinstance(value, dict):
+        if _SIGNATURE in value:
+            return "<secret>"
+        return {names.stable(str(key)): _value(item, names) for key, item in value.items() if not key.startswith("__")}
+    return value
+
+
+def _text(text: str, names: _Names) -> Any:
+    """Policies and the like are JSON in a string: shown as what they say, so that a change is one line."""
+    if text[:1] in ("{", "["):
+        try:
+            return {"json": _value(json.loads(text), names)}
+        except ValueError:
+            pass
+    return names.stable(text)

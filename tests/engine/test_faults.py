@@ -1,0 +1,113 @@
+"""Failures: the cloud refuses, runs out, or the engine is killed; the next update always goes on to the end."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+
+import pytest
+
+from tests.engine.conftest import Sandbox, engine_of, kill_group, wait_until
+
+pytestmark = pytest.mark.engine
+
+SUBNET = "aws:ec2/subnet:Subnet"
+PROGRAM = """
+    from pulumi_aws import ec2
+
+    vpc = ec2.Vpc("vpc", cidr_block="10.0.0.0/16")
+    subnets = [ec2.Subnet(f"subnet-{i}", vpc_id=vpc.id, cidr_block=f"10.0.{i}.0/24") for i in range(6)]
+"""
+EVERYTHING = {"aws:ec2/vpc:Vpc": 1, SUBNET: 6}
+FOR_EVER = "86400"  # seconds; no test waits for it
+
+
+def _made(sandbox: Sandbox) -> Counter[str]:
+    return Counter(record.type for record in sandbox.account())
+
+
+def _is_whole(sandbox: Sandbox) -> None:
+    """Everything exists once, and the engine knows all of it."""
+    assert _made(sandbox) == EVERYTHING
+    known = {resource["id"] for resource in sandbox.state().values() if resource["type"].startswith("aws:")}
+    assert {record.id for record in sandbox.account()} == known
+
+
+def test_a_resource_that_fails_stops_nothing_else_and_the_next_update_makes_it(sandbox: Sandbox):
+    sandbox.write(PROGRAM)
+    armed = ("fault", "add", "--type", SUBNET, "--name", "subnet-3", "--error", "InsufficientFreeAddresses: none left")
+    assert sandbox.run(*armed, "--times", "1").code == 0
+    failed = sandbox.pulumi("up", "--yes", "--skip-preview")
+    assert failed.code != 0
+    assert "InsufficientFreeAddresses: none left" in failed.text
+    assert "Traceback" not in failed.text
+    assert "subnet-3" not in sandbox.state()
+    sandbox.up()
+    _is_whole(sandbox)
+
+
+def test_a_quota_that_runs_out_is_said_as_the_cloud_says_it_and_lifting_it_lets_the_update_go_on(sandbox: Sandbox):
+    sandbox.write(PROGRAM)
+    assert sandbox.run("fault", "quota", "--type", SUBNET, "--most", "2").code == 0
+    failed = sandbox.pulumi("up", "--yes", "--skip-preview")
+    assert failed.code != 0
+    assert "LimitExceeded: you have reached the limit of 2" in failed.text
+    assert _made(sandbox)[SUBNET] == 2
+    assert sandbox.run("fault", "clear").code == 0
+    sandbox.up()
+    _is_whole(sandbox)
+
+
+def test_after_kill_9_of_the_engine_the_next_update_takes_over_what_was_left(sandbox: Sandbox):
+    """The cloud finishes a resource while the engine is frozen, so that no state can know of it; then it is killed."""
+    sandbox.write(PROGRAM)
+    slow = ("fault", "add", "--type", SUBNET, "--times", "-1", "--latency")
+    assert sandbox.run(*slow, "3", "--name", "subnet-0").code == 0
+    assert sandbox.run(*slow, FOR_EVER, "--name", "subnet-1").code == 0
+    process = sandbox.start("--", "pulumi", "up", "--yes", "--skip-preview", start_new_session=True)
+    engine = engine_of(process)
+    wait_until(lambda: "aws:ec2/vpc:Vpc" in _made(sandbox), process)
+    wait_until(lambda: _made(sandbox)[SUBNET] == 4, process)
+    os.kill(engine, signal.SIGSTOP)
+    wait_until(lambda: _made(sandbox)[SUBNET] == 5, process)
+    os.kill(engine, signal.SIGKILL)
+    kill_group(process)  # its providers would sleep for a day
+    left = {record.id for record in sandbox.account()}
+    assert "subnet-0" not in sandbox.state()
+
+    assert sandbox.run("fault", "clear").code == 0
+    said = sandbox.up()
+    assert "released the lock of an update that was killed" in said
+    assert "which an interrupted update had created" in said
+    assert left <= {record.id for record in sandbox.account()}
+    _is_whole(sandbox)
+    sandbox.destroy()
+    assert sandbox.account() == []
+
+
+def test_an_update_that_dies_in_the_middle_with_all_of_the_sandbox_is_ended_by_the_next_one(sandbox: Sandbox):
+    """A power cut: sandbox, engine and program are gone at once, with the VPC made and a subnet still in the making."""
+    sandbox.write(PROGRAM)
+    assert sandbox.run("fault", "add", "--type", SUBNET, "--name", "subnet-5", "--latency", FOR_EVER).code == 0
+    process = sandbox.start("--", "pulumi", "up", "--yes", "--skip-preview", start_new_session=True)
+    wait_until(lambda: _made(sandbox)[SUBNET] == 5, process)
+    kill_group(process)
+    assert _made(sandbox) == {"aws:ec2/vpc:Vpc": 1, SUBNET: 5}  # the latency held the sixth
+
+    assert sandbox.run("fault", "clear").code == 0
+    sandbox.up()
+    _is_whole(sandbox)
+
+
+def test_a_delete_that_is_refused_keeps_the_resource_and_the_next_destroy_ends_clean(sandbox: Sandbox):
+    sandbox.write(PROGRAM)
+    sandbox.up()
+    armed = ("fault", "add", "--type", SUBNET, "--operation", "delete", "--error", "DependencyViolation: in use")
+    assert sandbox.run(*armed, "--name", "subnet-2").code == 0
+    failed = sandbox.pulumi("destroy", "--yes", "--skip-preview")
+    assert failed.code != 0
+    assert "DependencyViolation: in use" in failed.text
+    assert _made(sandbox) == {"aws:ec2/vpc:Vpc": 1, SUBNET: 1}
+    sandbox.destroy()
+    assert (sandbox.account(), sandbox.state()) == ([], {})
