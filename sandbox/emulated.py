@@ -12,6 +12,8 @@ from sandbox.schema import ResourceSchema, UnknownTypeError, resource_schema, vi
 from sandbox.store import AlreadyExistsError, Operation, Record, Store
 from sandbox.values import Properties, has_unknown, is_list, is_object, plain
 
+_LATENCY_SLICE_SECONDS = 0.2  # how soon a call that waits notices that its fault was cleared
+
 
 def differences(old: Properties, new: Properties, replacing: Sequence[str]) -> list[Difference]:
     """Compare two sets of inputs; properties named in ``replacing`` (``vpcConfig.subnetIds``) replace the resource."""
@@ -211,6 +213,8 @@ class EmulatedProvider(Provider):
         fault = self._store.strike(resource.type, resource.name, operation)
         if fault is None:
             return
-        time.sleep(fault.latency_seconds)
+        waits_until = time.monotonic() + fault.latency_seconds
+        while (left := waits_until - time.monotonic()) > 0 and self._store.is_armed(fault):
+            time.sleep(min(left, _LATENCY_SLICE_SECONDS))
         if fault.error:
             raise ProviderError(f"{operation} {resource.type} ({resource.name}): {fault.error}")

@@ -65,6 +65,7 @@ class Fault:
         error: Message; empty for latency alone.
         latency_seconds: Seconds to wait first.
         remaining: Times that it still strikes; -1 for ever.
+        number: Key in the account; 0 before it is armed.
     """
 
     type: str
@@ -180,6 +181,10 @@ class Store:
             " WHERE remaining != 0 ORDER BY number"
         )
         return [Fault(*row) for row in rows]
+
+    def is_armed(self, fault: Fault) -> bool:
+        """Whether a fault has not been cleared since it struck; calls that it holds up go on when it is."""
+        return self._execute("SELECT 1 FROM faults WHERE number = ?", (fault.number,)).fetchone() is not None
 
     def clear_faults(self) -> None:
         """Disarm every fault and lift every quota."""

@@ -134,7 +134,10 @@ class LiveObjects:
         """
         metadata = outputs["metadata"]
         annotations: dict[str, str] = metadata.get("annotations") or {}
-        policy = annotations.get(_PROPAGATION, "foreground").capitalize()
+        # Only these have dependents here. The garbage collector learns of a new definition within 30 s, and until then
+        # holds what is deleted in the foreground.
+        default = "foreground" if group_of(outputs) in ("apps", "batch") else "background"
+        policy = annotations.get(_PROPAGATION, default).capitalize()
         limit = timeout_seconds or default_await_seconds()
         deadline = time.monotonic() + limit
         with _spoken(outputs):
