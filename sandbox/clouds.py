@@ -8,10 +8,9 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
-from sandbox import paths
+from sandbox import paths, schema
 from sandbox.aws.node_groups import node_groups
 from sandbox.aws.provider import AwsProvider
-from sandbox.eks import EksProvider
 from sandbox.kubernetes.cluster import Cluster
 from sandbox.kubernetes.nodes import NodeGroupSpec, Nodes
 from sandbox.kubernetes.provider import KubernetesProvider
@@ -23,6 +22,14 @@ from sandbox.tls_provider import TlsProvider
 from sandbox.toolchain import clients, control_plane
 from sandbox.toolchain.control_plane import Missing
 from sandbox.toolchain.gobuild import Report
+
+
+def _eks() -> Provider:
+    """Load the stand-in with its SDK, which takes as long as everything else together, once a program asks for it."""
+    with schema.loading:
+        from sandbox.eks import EksProvider  # noqa: PLC0415 see above
+
+        return EksProvider()
 
 
 class Clouds:
@@ -48,7 +55,7 @@ class Clouds:
             session = opening.enter_context(self._session())
             creators: dict[str, Callable[[], Provider]] = {
                 "aws": lambda: AwsProvider(self._store),
-                "eks": EksProvider,
+                "eks": _eks,
                 "kubernetes": lambda: KubernetesProvider(session),
                 "random": RandomProvider,
                 "tls": TlsProvider,

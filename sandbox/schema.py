@@ -43,7 +43,7 @@ class Type:
         """Fields of an object by Pulumi name; read when asked for, as some types hold themselves."""
         if self.owner is None:
             return {}
-        with _loading:
+        with loading:
             return _object_fields(self.owner)
 
 
@@ -73,7 +73,7 @@ class UnknownTypeError(Exception):
 
 
 # The SDKs load their modules on first use, which the interpreter does not guard against threads (CPython issue 114763).
-_loading = threading.RLock()
+loading = threading.RLock()
 
 
 def resource_schema(token: str) -> ResourceSchema:
@@ -82,7 +82,7 @@ def resource_schema(token: str) -> ResourceSchema:
     Raises:
         UnknownTypeError: The installed SDK does not have the type.
     """
-    with _loading:
+    with loading:
         return _resource_schema(token)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 from pathlib import Path
 from typing import Any
@@ -32,8 +33,8 @@ def record(times: int, target: Path) -> None:
 
     def keep(request: Any) -> Any:
         requests.append(MessageToDict(request))
-        target.write_text(json.dumps(requests))
         return forward(request)
 
     monitor.RegisterResource = keep
+    atexit.register(lambda: target.write_text(json.dumps(requests)))  # the last one comes after the program's own end
     build(times)

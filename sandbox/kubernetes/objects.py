@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Generator
@@ -171,6 +172,17 @@ _NAMESPACE = ResourceType("v1", "Namespace", "namespaces", namespaced=False)
 def default_await_seconds() -> float:
     """Seconds to wait for readiness or deletion where nothing says otherwise; ``SANDBOX_AWAIT_SECONDS``."""
     return float(os.environ.get("SANDBOX_AWAIT_SECONDS") or _AWAIT_SECONDS)
+
+
+def lives_in_a_cluster(manifest: Properties) -> bool:
+    """Whether an object can live here; an API that a pod would serve cannot, for nothing here would answer it."""
+    spec: Properties = manifest.get("spec") or {}
+    return "kind" in manifest and not (manifest["kind"] == "APIService" and spec.get("service"))
+
+
+def manager_of(urn: str) -> str:
+    """Return the field manager of a resource that names none: one of its own, as with the real provider."""
+    return "pulumi-kubernetes-" + hashlib.sha256(urn.encode()).hexdigest()[:8]
 
 
 def manager_of_definition(inputs: Properties) -> str | None:

@@ -9,7 +9,14 @@ from sandbox.kubernetes import manifests
 from sandbox.kubernetes.api import Manifest
 from sandbox.kubernetes.helm import TYPE as RELEASE
 from sandbox.kubernetes.helm import Installed
-from sandbox.kubernetes.objects import FORCE, LiveObjects, NotReadyError, manager_of_definition
+from sandbox.kubernetes.objects import (
+    FORCE,
+    LiveObjects,
+    NotReadyError,
+    lives_in_a_cluster,
+    manager_of,
+    manager_of_definition,
+)
 from sandbox.kubernetes.session import NOBODY, Session
 from sandbox.provider import CheckFailure, Diff, Difference, PartialFailure, Provider, ProviderError, Resource
 from sandbox.values import UNKNOWN, Properties, plain
@@ -158,9 +165,8 @@ class KubernetesProvider(Provider):
         return manifests.observed(live, manager)
 
     def _objects(self, manifest: Properties) -> LiveObjects | None:
-        """Return where an object lives; an API that a pod would serve is recorded, for nothing here would answer it."""
-        spec: Properties = manifest.get("spec") or {}
-        return None if manifest.get("kind") == "APIService" and spec.get("service") else self._session.live
+        """Return where an object lives, or None where it is only recorded."""
+        return self._session.live if lives_in_a_cluster(manifest) else None
 
     def _find(self, api_version: str, kind: str, namespace: str | None, name: str) -> Manifest | None:
         found = self._session.recorded.find(api_version, kind, namespace, name)
@@ -205,7 +211,7 @@ def _manager(resource: Resource, outputs: Properties, inputs: Properties) -> str
         return shared
     if isinstance(asked := manifests.annotations_of(inputs).get("pulumi.com/patchFieldManager"), str):
         return asked
-    return "pulumi-kubernetes-" + hashlib.sha256(resource.urn.encode()).hexdigest()[:8]
+    return manager_of(resource.urn)
 
 
 def _forced(inputs: Properties) -> bool:

@@ -11,12 +11,16 @@ from typing import Self
 from sandbox.kubernetes.cluster import Cluster
 from sandbox.kubernetes.crds import Definitions
 from sandbox.kubernetes.helm import Releases
-from sandbox.kubernetes.objects import LiveObjects
+from sandbox.kubernetes.objects import LiveObjects, lives_in_a_cluster, manager_of
 from sandbox.kubernetes.records import RecordedObjects
 from sandbox.kubernetes.simulation import Simulation
+from sandbox.provider import ProviderError
 from sandbox.store import Store
 
 NOBODY = "no control plane: Kubernetes objects are recorded, and nothing judges them (`make cluster` brings one)"
+
+
+_ORDER = {"Namespace": 0, "CustomResourceDefinition": 1}  # what others need comes first
 
 
 class Session:
@@ -43,6 +47,7 @@ class Session:
         self.store = Store(folder / "recorded.sqlite")
         self.recorded = RecordedObjects(self.store)
         self.live: LiveObjects | None = None
+        self._report = report
         self._simulation: Simulation | None = None
         self._warned: set[str] = set()
         self._lock = threading.Lock()
@@ -60,7 +65,22 @@ class Session:
     def __enter__(self) -> Self:
         if self._simulation:
             self._simulation.start()
+        if self.live:
+            self._hand_over(self.live)
         return self
+
+    def _hand_over(self, live: LiveObjects) -> None:
+        """Apply what was recorded before there was a control plane: from now on it is judged."""
+        waiting = [record for record in self.store.records() if lives_in_a_cluster(record.inputs)]
+        for record in sorted(waiting, key=lambda record: _ORDER.get(record.inputs["kind"], len(_ORDER))):
+            try:
+                live.apply(record.inputs, manager_of(record.urn), force=True)
+            except ProviderError as error:
+                self._report(
+                    f"{record.type} {record.id} was recorded without a control plane, which refuses it: {error}"
+                )
+            else:
+                self.recorded.remove(record.inputs)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

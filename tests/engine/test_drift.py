@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.engine.conftest import Sandbox
+from tests.engine.harness import Sandbox
 
 pytestmark = pytest.mark.engine
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.engine.conftest import FullStack
+from tests.engine.harness import FullStack
 
 pytestmark = pytest.mark.engine
 

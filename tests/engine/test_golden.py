@@ -6,7 +6,7 @@ import difflib
 
 import pytest
 
-from tests.engine.conftest import ROOT, FullStack
+from tests.engine.harness import ROOT, FullStack
 from tests.engine.graph import snapshot
 
 pytestmark = pytest.mark.engine

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.engine.conftest import FullStack
+from tests.engine.harness import FullStack
 
 pytestmark = pytest.mark.engine
 

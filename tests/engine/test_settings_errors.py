@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from tests.engine.conftest import ROOT, Sandbox
+from tests.engine.harness import ROOT, Sandbox
 
 pytestmark = pytest.mark.engine
 
