@@ -31,10 +31,10 @@ cluster: $(VENV)/.runtime ## Get or build the Kubernetes control plane (about 10
 	@$(SANDBOX) cluster
 
 up: $(VENV)/.runtime ## Bring the stack up in the sandbox
-	@$(SANDBOX) -- pulumi up --yes --stack $(STACK)
+	@$(SANDBOX) -- pulumi up --yes --stack $(STACK) $(ARGS)
 
-preview: $(VENV)/.runtime ## Show what `up` would change
-	@$(SANDBOX) -- pulumi preview --diff --stack $(STACK)
+preview: $(VENV)/.runtime ## Show what `up` would change (ARGS=--diff: property by property)
+	@$(SANDBOX) -- pulumi preview --stack $(STACK) $(ARGS)
 
 refresh: $(VENV)/.runtime ## Compare the state with what exists
 	@$(SANDBOX) -- pulumi refresh --yes --stack $(STACK)

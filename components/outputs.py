@@ -15,7 +15,8 @@ def export(foundation: Foundation) -> None:
     pulumi.export("clusterName", cluster.name)
     pulumi.export("kubernetesVersion", cluster.kubernetes_version)
     pulumi.export("clusterEndpoint", cluster.endpoint)
-    pulumi.export("kubeconfig", cluster.kubeconfig)
+    # No secret, but pages long: `pulumi stack output kubeconfig --show-secrets` prints it when it is wanted.
+    pulumi.export("kubeconfig", pulumi.Output.secret(cluster.kubeconfig))
     pulumi.export(
         "nodeGroups",
         {

@@ -30,6 +30,7 @@ def pulumi(arguments: Sequence[str], report: Report) -> int:
     """
     stack, given = stack_of(arguments)
     prepared = project.prepare(stack)
+    report(f"stack {stack} of {prepared.name}: real engine, emulated clouds; nothing is created in any account")
     engine = engines.find_or_get(paths.cache_dir(), report)
     report(f"Pulumi engine {engine.origin}")
     for key in prepared.stand_ins:

@@ -12,7 +12,7 @@ from tests.engine.harness import FullStack, Sandbox
 
 
 @pytest.fixture
-def sandbox(tmp_path: Path, engine: Engine) -> Sandbox:
+def sandbox(tmp_path: Path, engine: Engine) -> Iterator[Sandbox]:
     """A sandbox with an empty program and a stack ``dev``; no control plane, for its tests are elsewhere."""
     project = tmp_path / "program"
     project.mkdir()
@@ -20,7 +20,8 @@ def sandbox(tmp_path: Path, engine: Engine) -> Sandbox:
     (project / "Pulumi.dev.yaml").write_text("config: {}\n")
     made = Sandbox(project, tmp_path / "home", {"SANDBOX_CONTROL_PLANE": "off"})
     made.write("")
-    return made
+    yield made
+    made.end()
 
 
 @pytest.fixture(scope="session")

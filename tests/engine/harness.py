@@ -49,6 +49,7 @@ class Sandbox:
     project: Path
     home: Path
     variables: dict[str, str] = field(default_factory=dict[str, str])
+    _started: list[subprocess.Popen[str]] = field(default_factory=list[subprocess.Popen[str]])
 
     @property
     def environment(self) -> dict[str, str]:
@@ -60,11 +61,20 @@ class Sandbox:
             **self.variables,
         }
 
-    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start a command in a process group of its own."""
+        process = subprocess.Popen(
             [sys.executable, "-m", "sandbox", *arguments], cwd=self.project, env=self.environment, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
+        self._started.append(process)
+        return process
+
+    def end(self) -> None:
+        """Kill what a failed test left running."""
+        for process in self._started:
+            if process.poll() is None:
+                kill_group(process)
 
     def run(self, *arguments: str) -> Answer:
         """Run a command of the sandbox's own."""
@@ -139,7 +149,7 @@ def engine_of(process: subprocess.Popen[str]) -> int:
     found: list[int] = []
 
     def search() -> bool:
-        listed = subprocess.run(["ps", "-Ao", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+        listed = subprocess.run(["ps", "-ww", "-Ao", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
         for line in listed.splitlines():
             pid, parent, command = line.split(None, 2)
             program, _, arguments = command.partition(" ")

@@ -88,7 +88,7 @@ def test_an_update_that_dies_in_the_middle_with_all_of_the_sandbox_is_ended_by_t
     """A power cut: sandbox, engine and program are gone at once, with the VPC made and a subnet still in the making."""
     sandbox.write(PROGRAM)
     assert sandbox.run("fault", "add", "--type", SUBNET, "--name", "subnet-5", "--latency", FOR_EVER).code == 0
-    process = sandbox.start("--", "pulumi", "up", "--yes", "--skip-preview", start_new_session=True)
+    process = sandbox.start("--", "pulumi", "up", "--yes", "--skip-preview")
     wait_until(lambda: _made(sandbox)[SUBNET] == 5, process)
     kill_group(process)
     assert _made(sandbox) == {"aws:ec2/vpc:Vpc": 1, SUBNET: 5}  # the latency held the sixth
