@@ -55,8 +55,8 @@ reset: $(VENV)/.runtime ## Forget everything in the sandbox, state included
 	@$(SANDBOX) reset --yes
 
 test: $(VENV)/.development ## Run the tests, everything they need included (TIERS=unit for those that need nothing)
-	-@$(SANDBOX) engine
-	-@$(SANDBOX) cluster
+	-@test "$(TIERS)" = unit || $(SANDBOX) engine
+	-@test "$(TIERS)" = unit || $(SANDBOX) cluster
 	@$(BIN)/python -m pytest $(if $(filter-out all,$(TIERS)),-m "$(TIERS)")
 
 lint: $(VENV)/.development ## Check style, types and generated documents

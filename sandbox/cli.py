@@ -165,11 +165,14 @@ def fault_quota(
 
 @fault.command("list")
 def fault_list(stack: StackOption = "dev") -> None:
-    """Show the armed faults."""
+    """Show the armed faults and the quotas."""
     table = Table("type", "name", "operation", "error", "latency (s)", "times left")
-    for armed in _store(stack).faults():
+    store = _store(stack)
+    for armed in store.faults():
         left = "for ever" if armed.remaining < 0 else str(armed.remaining)
         table.add_row(armed.type, armed.name, armed.operation, armed.error, f"{armed.latency_seconds:g}", left)
+    for type_token, most in store.quotas().items():
+        table.add_row(type_token, "*", "create", f"quota of {most}", "0", "for ever")
     _output.print(table)
 
 

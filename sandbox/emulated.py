@@ -152,7 +152,7 @@ class EmulatedProvider(Provider):
         return record.id, record.outputs
 
     def _hold_quota(self, resource: Resource) -> None:
-        most = self._store.quota(resource.type)
+        most = self._store.quotas().get(resource.type)
         if most is not None and len(self._store.records(resource.type)) >= most:
             raise ProviderError(
                 f"creating {resource.type}: LimitExceeded: you have reached the limit of {most}; "

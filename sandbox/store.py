@@ -209,10 +209,9 @@ class Store:
         """Allow at most ``most`` resources of a type."""
         self._execute("INSERT OR REPLACE INTO quotas (type, most) VALUES (?, ?)", (type_token, most))
 
-    def quota(self, type_token: str) -> int | None:
-        """Return how many resources of a type may exist, or None for no limit."""
-        rows = self._execute("SELECT most FROM quotas WHERE type = ?", (type_token,)).fetchall()
-        return int(rows[0][0]) if rows else None
+    def quotas(self) -> dict[str, int]:
+        """Return how many resources may exist, by type; other types have no limit."""
+        return dict(self._execute("SELECT type, most FROM quotas ORDER BY type").fetchall())
 
     def _select(self, where: str, values: Sequence[Any]) -> list[Record]:
         with self._lock:
