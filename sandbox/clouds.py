@@ -15,8 +15,9 @@ from sandbox.kubernetes.cluster import Cluster
 from sandbox.kubernetes.nodes import NodeGroupSpec, Nodes
 from sandbox.kubernetes.provider import KubernetesProvider
 from sandbox.kubernetes.session import Session
-from sandbox.provider import Provider, Served, serve
+from sandbox.provider import Provider
 from sandbox.random_provider import RandomProvider
+from sandbox.serving import Served, serve
 from sandbox.store import Store
 from sandbox.tls_provider import TlsProvider
 from sandbox.toolchain import clients, control_plane

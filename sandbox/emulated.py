@@ -53,7 +53,7 @@ class EmulatedProvider(Provider):
 
     # Property that names a resource where it is not ``name``: (property, longest, lower case only).
     named_by: ClassVar[Mapping[str, tuple[str, int]]] = {}
-    not_named: ClassVar[frozenset[str]] = frozenset()
+    renamed_in_place: ClassVar[frozenset[str]] = frozenset()
     replacing: ClassVar[Mapping[str, Sequence[str]]] = {}
 
     def __init__(self, store: Store) -> None:
@@ -106,7 +106,7 @@ class EmulatedProvider(Provider):
     ) -> None:
         name, longest = self.named_by.get(resource.type, ("name", 255))
         spec = schema.inputs.get(name)
-        if spec is None or spec.required or spec.type.kind != "string" or resource.type in self.not_named:
+        if spec is None or spec.required or spec.type.kind != "string":
             return
         if inputs.get(name) is not None or inputs.get(f"{name}Prefix") is not None:
             return
@@ -117,7 +117,8 @@ class EmulatedProvider(Provider):
         """Compare inputs; a changed name replaces, as do the properties that the real provider replaces for."""
         del resource_id, outputs
         name, _ = self.named_by.get(resource.type, ("name", 255))
-        found = differences(plain(old), plain(new), (name, f"{name}Prefix", *self.replacing.get(resource.type, ())))
+        renaming = () if resource.type in self.renamed_in_place else (name, f"{name}Prefix")
+        found = differences(plain(old), plain(new), (*renaming, *self.replacing.get(resource.type, ())))
         # A name that the program fixes is still taken when the replacement is made.
         fixed = new.get(name) is not None and new.get(name) == old.get(name)
         replaces = any(difference.replaces for difference in found)

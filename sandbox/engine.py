@@ -140,11 +140,15 @@ def _from_release(cache: Path, report: Report) -> Engine:
     target = _release_dir(cache)
     part = target.with_name(f".{target.name}.part")
     shutil.rmtree(part, ignore_errors=True)
-    with tarfile.open(packed) as tar:
-        tar.extractall(part, filter="data")
-    (part / "pulumi").rename(target)  # the archive holds one folder of that name
-    shutil.rmtree(part)
-    packed.unlink()
+    try:
+        with tarfile.open(packed) as tar:
+            tar.extractall(part, filter="data")
+        (part / "pulumi").rename(target)  # the archive holds one folder of that name
+    except (tarfile.TarError, OSError) as error:
+        raise downloads.Unavailable(f"{archive} cannot be unpacked: {error}") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        packed.unlink()
     return Engine(target / "pulumi", (target,), f"downloaded: Pulumi {VERSION} from {_host()}")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -33,12 +34,14 @@ class Measured:
     """One preview.
 
     Attributes:
+        resources: How many it would create, children of remote components included.
         seconds: Wall time of the whole command.
         program_seconds: CPU time of the Python program alone: the part that is ours.
         mib: Peak memory of the command and everything that it started: the sum of each process's own peak.
         program_mib: Peak memory of the Python program alone.
     """
 
+    resources: int
     seconds: float
     program_seconds: float
     mib: float
@@ -62,14 +65,15 @@ def main() -> None:
     for size in given.sizes:
         recording = WORK / f"recording-{size}.json"
         recorder = _project("record", size, f"record({size}, Path({str(recording)!r}))")
-        _preview(recorder)
-        resources = len(json.loads(recording.read_text()))
+        resources = _preview(recorder).resources
         ours = _project("ours", size, f"build({size})")
         floor = _project("floor", size, f"replay(Path({str(recording)!r}))", module="bench_floor")
         measured: dict[str, list[Measured]] = {"ours": [], "floor": []}
         for run in range(given.runs + 1):
             for name, project in (("ours", ours), ("floor", floor)):
                 once = _preview(project)
+                if once.resources != resources:
+                    sys.exit(f"{project} would create {once.resources} resources, the recorded program {resources}")
                 console.print(f"{size}x {name} {once.seconds:.1f} s{'' if run else ' (warm-up, not counted)'}")
                 if run:
                     measured[name].append(once)
@@ -86,7 +90,9 @@ def main() -> None:
                 f"{mine:.{digits}f} {unit}", f"{bare:.{digits}f} {unit}", f"{mine / bare:.2f}x",
             )  # fmt: skip
         table.add_section()
-        results.append({"size": size, "resources": resources} | {n: [asdict(m) for m in all] for n, all in measured.items()})
+        results.append(
+            {"size": size, "resources": resources} | {n: [asdict(m) for m in all] for n, all in measured.items()}
+        )
     (WORK / "results.json").write_text(json.dumps(results, indent=2))
     console.print(table)
     console.print(f"every run: {(WORK / 'results.json').relative_to(ROOT)}")
@@ -128,11 +134,12 @@ def _preview(project: Path) -> Measured:
         seconds = time.monotonic() - started
     if process.returncode:
         sys.exit(f"the preview in {project} failed:\n{log.read_text()}")
-    return Measured(seconds, program_cpu, sum(peaks.values()), program_peak)
+    created = re.search(r"\+ (\d+) to create", log.read_text())
+    return Measured(int(created[1]) if created else 0, seconds, program_cpu, sum(peaks.values()), program_peak)
 
 
 def _tree(root: int) -> list[tuple[int, float, float, bool]]:
-    """Process id, peak memory (MiB), CPU time (s) and whether it is the Pulumi program, of a process and its descendants."""
+    """Process id, peak memory (MiB), CPU time (s) and whether it is the program, of a process and its descendants."""
     parents: dict[int, int] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():

@@ -1,4 +1,4 @@
-"""The floor: a program that registers what was recorded, with the same inputs, parents and dependencies, and no logic."""
+"""The floor: a program that registers what was recorded (inputs, parents, dependencies, providers), and no logic."""
 
 from __future__ import annotations
 

@@ -17,7 +17,10 @@ def store_security_group(
     clients: Mapping[str, pulumi.Input[str]],
     opts: pulumi.ResourceOptions,
 ) -> ec2.SecurityGroup:
-    """A group that admits ``clients`` (security groups by a short name) on TCP ``port``, and opens nothing itself."""
+    """A group that admits ``clients`` (security groups by a short name) on TCP ``port``, and opens nothing itself.
+
+    EC2 takes few signs in ``description``: no apostrophe, only ASCII (CreateSecurityGroup, API reference).
+    """
     group = ec2.SecurityGroup(name, description=description, vpc_id=vpc_id, opts=opts)
     for client, client_group in clients.items():
         vpc.SecurityGroupIngressRule(

@@ -54,6 +54,7 @@ class AddonsArgs:
         versions: Version of every add-on.
         system_node_labels: Where the controllers run.
         storage_key_arn: Key of the volumes.
+        volume_tags: Tags of the volumes, which the driver makes and default tags do not reach.
         mounted_bucket_arns: Buckets that pods may mount, to read.
         objects_key_arn: Key of these buckets.
         nodes: Groups that must be up first: an add-on with a controller is only ready on a node.
@@ -65,6 +66,7 @@ class AddonsArgs:
     versions: Mapping[AddonName, str]
     system_node_labels: Mapping[str, str]
     storage_key_arn: pulumi.Input[str]
+    volume_tags: Mapping[str, str]
     mounted_bucket_arns: Sequence[pulumi.Input[str]]
     objects_key_arn: pulumi.Input[str]
     nodes: Sequence[pulumi.Resource]
@@ -92,7 +94,7 @@ class Addons(pulumi.ComponentResource):
                 policy="service-role/AmazonEBSCSIDriverPolicy",
                 statements=use_volume_key(args.storage_key_arn),
             ),
-            configuration={"controller": on_system},
+            configuration={"controller": {**on_system, "extraVolumeTags": dict(args.volume_tags)}},
         )
         files = self._addon(
             "aws-efs-csi-driver",

@@ -59,6 +59,7 @@ class SecureBucket(pulumi.ComponentResource):
     bucket_name: pulumi.Output[str]
     arn: pulumi.Output[str]
     versioning: s3.BucketVersioning
+    policy: s3.BucketPolicy
 
     def __init__(self, name: str, args: SecureBucketArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("llmops:aws:SecureBucket", name, None, opts)
@@ -89,7 +90,7 @@ class SecureBucket(pulumi.ComponentResource):
             name, bucket=bucket.bucket, rules=[_encryption(args.kms_key_arn)], opts=child
         )
         s3.BucketLifecycleConfiguration(name, bucket=bucket.bucket, rules=lifecycle_rules(args.lifecycle), opts=child)
-        s3.BucketPolicy(
+        self.policy = s3.BucketPolicy(
             name,
             bucket=bucket.bucket,
             policy=render([*bucket_policy(bucket_arn(args), args.kms_key_arn), *args.more_statements]),

@@ -20,7 +20,7 @@ class BudgetArgs:
             the billing account, until then the budget counts nothing.
         tag_value: Its value in this stack; unique among everything that is paid from the account.
         alert_percent: Shares of the limit at which it tells, on actual cost; 100 also on the forecast. The API takes
-            5 in all.
+            5 in all; the settings allow 4.
         emails: Who is told; at most 10 (Budgets API).
         topic_arn: The stack's topic, which is told as well.
     """

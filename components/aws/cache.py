@@ -73,7 +73,7 @@ class Cache(pulumi.ComponentResource):
         subnets = elasticache.SubnetGroup(f"{name}-subnets", subnet_ids=args.subnet_ids, opts=child)
         admission = store_security_group(
             f"{name}-clients",
-            description="Redis protocol, from the platform's pods",
+            description="Redis protocol, from pods of the platform",
             vpc_id=args.vpc_id,
             port=PORT,
             clients=args.client_security_group_ids,
@@ -91,7 +91,9 @@ class Cache(pulumi.ComponentResource):
             description="Cache of the LLM platform",
             engine="valkey",
             engine_version=args.engine_version,
-            auto_minor_version_upgrade=True,
+            # The version is a setting. Were AWS to raise it by itself, the setting would read as a downgrade, for which
+            # the provider replaces the group and loses what is in it. Security patches come all the same.
+            auto_minor_version_upgrade=False,
             node_type=args.node_type,
             num_cache_clusters=nodes,
             automatic_failover_enabled=args.replicas > 0,
@@ -109,6 +111,9 @@ class Cache(pulumi.ComponentResource):
             snapshot_retention_limit=args.snapshot_retention_days,
             snapshot_window="03:00-04:00",  # UTC
             maintenance_window="sun:04:30-sun:05:30",  # UTC, after the snapshot
+            # At once and not in that window: until then, the old parameter group of another major version is in use and
+            # cannot be deleted, and the update fails.
+            apply_immediately=True,
             opts=child,
         )
         for number in range(1, nodes + 1):

@@ -51,7 +51,8 @@ class ClusterArgs:
         name: Name at EKS; plain, because the log group must exist under it before the cluster does.
         kubernetes_version: Minor version.
         vpc_id: Where it lives.
-        subnet_ids: Private subnets, one a zone, for the control plane's network interfaces.
+        subnet_ids: Two private subnets, in two zones, for the control plane's network interfaces. EKS takes no other
+            zones later (EKS user guide, "VPC and subnet requirements"), so these must not follow the list of zones.
         service_cidr: Addresses of Kubernetes services.
         public_access_cidrs: Networks that may reach the API server from outside; empty makes it private.
         access: Who may use it, besides the principal that creates it.
@@ -190,9 +191,9 @@ def server(kubeconfig: str) -> str:
 
 
 def access_entries(access: Sequence[Access]) -> dict[str, eks.AccessEntryArgs]:
-    """Access entries by a name that stays when the list is reordered."""
+    """Access entries by a name that stays when the list is reordered, and differs where only the account does."""
     return {
-        one.principal_arn.rpartition(":")[2].replace("/", "-"): eks.AccessEntryArgs(
+        one.principal_arn.partition("::")[2].replace(":", "-").replace("/", "-"): eks.AccessEntryArgs(
             principal_arn=one.principal_arn,
             access_policies={
                 one.policy: eks.AccessPolicyAssociationArgs(

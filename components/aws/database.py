@@ -82,7 +82,7 @@ class Database(pulumi.ComponentResource):
         subnets = rds.SubnetGroup(f"{name}-subnets", subnet_ids=args.subnet_ids, opts=child)
         admission = store_security_group(
             f"{name}-clients",
-            description="PostgreSQL, from the platform's pods",
+            description="PostgreSQL, from pods of the platform",
             vpc_id=args.vpc_id,
             port=PORT,
             clients=args.client_security_group_ids,

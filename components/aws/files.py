@@ -97,7 +97,7 @@ class Files(pulumi.ComponentResource):
         )
         admission = store_security_group(
             f"{name}-clients",
-            description="NFS, from the cluster's nodes",
+            description="NFS, from nodes of the cluster",
             vpc_id=args.vpc_id,
             port=NFS_PORT,
             clients=args.client_security_group_ids,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -46,6 +47,19 @@ class AwsFoundationArgs:
     project: str
     stack: str
 
+    def __post_init__(self) -> None:
+        # What S3, RDS and ECR take alike; their limits of length are judged where the names are made.
+        if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", self.prefix):
+            raise pulumi.RunError(
+                f"project and stack name: {self.prefix} begins AWS names, so it must be lower-case letters, digits and "
+                "single hyphens, and start with a letter: choose another project or stack name"
+            )
+
+    @property
+    def prefix(self) -> str:
+        """``<project>-<stack>``."""
+        return f"{self.project}-{self.stack}"
+
 
 class AwsFoundation(pulumi.ComponentResource):
     """An account's worth of network, cluster, stores, keys and identities; ``result`` is the contract."""
@@ -54,7 +68,7 @@ class AwsFoundation(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: AwsFoundationArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("llmops:aws:Foundation", name, None, opts)
-        settings, prefix = args.settings, f"{args.project}-{args.stack}"
+        settings, prefix = args.settings, args.prefix
         tags = default_tags(args)
         provider = _provider(f"{name}-aws", settings.aws.region, settings, tags)
         account = _account(provider, settings.aws.region)
@@ -187,6 +201,7 @@ class AwsFoundation(pulumi.ComponentResource):
                 prefix=prefix,
                 account=account,
                 kms_key_arn=keys.arns["storage"],
+                tags=tags,
                 repositories=settings.registry.repositories,
                 keep_images=settings.registry.keep_images,
                 force_delete=not settings.protect,
@@ -257,7 +272,7 @@ class AwsFoundation(pulumi.ComponentResource):
         replica_keys = Keys(
             f"{name}-dr-keys",
             KeysArgs(
-                prefix=f"{args.project}-{args.stack}",
+                prefix=args.prefix,
                 account=replica_account,
                 deletion_window_days=settings.key_deletion_days,
                 protect=settings.protect,
@@ -268,7 +283,7 @@ class AwsFoundation(pulumi.ComponentResource):
         Replication(
             f"{name}-replication",
             ReplicationArgs(
-                prefix=f"{args.project}-{args.stack}",
+                prefix=args.prefix,
                 source_account=account,
                 replica_account=replica_account,
                 replica_provider=abroad,
@@ -298,10 +313,10 @@ class AwsFoundation(pulumi.ComponentResource):
         cluster = Cluster(
             f"{name}-cluster",
             ClusterArgs(
-                name=f"{args.project}-{args.stack}",
+                name=args.prefix,
                 kubernetes_version=settings.cluster.kubernetes_version,
                 vpc_id=network.vpc_id,
-                subnet_ids=network.private_subnet_ids,
+                subnet_ids=network.control_plane_subnet_ids,
                 service_cidr=settings.cluster.service_cidr,
                 public_access_cidrs=settings.cluster.public_access_cidrs,
                 access=[
@@ -317,8 +332,7 @@ class AwsFoundation(pulumi.ComponentResource):
             ),
             child,
         )
-        prefix = f"{args.project}-{args.stack}"
-        node_role = NodeRole(f"{name}-nodes", pull_through_permissions(prefix, account), child)
+        node_role = NodeRole(f"{name}-nodes", pull_through_permissions(args.prefix, account), child)
         # Values flow only from the cluster: nodes also need routes, their permissions and the network plugin.
         waits = [*network.ready, *node_role.ready, *cluster.ready_for_nodes]
         groups = [
@@ -348,6 +362,7 @@ class AwsFoundation(pulumi.ComponentResource):
                 versions=settings.cluster.addons,
                 system_node_labels={ROLE_LABEL: "system"},
                 storage_key_arn=keys.arns["storage"],
+                volume_tags=tags,
                 mounted_bucket_arns=[objects.arns["models"]],
                 objects_key_arn=keys.arns["objects"],
                 nodes=system.ready,
@@ -363,7 +378,7 @@ def default_tags(args: AwsFoundationArgs) -> dict[str, str]:
     return {
         **settings.tags,
         "project": args.project,
-        "stack": f"{args.project}-{args.stack}",
+        "stack": args.prefix,
         "owner": settings.owner,
         "cost-center": settings.cost_center,
         "managed-by": "pulumi",

@@ -80,6 +80,8 @@ class Network(pulumi.ComponentResource):
     zones: tuple[str, ...]
     public_subnet_ids: list[pulumi.Output[str]]
     private_subnet_ids: list[pulumi.Output[str]]
+    control_plane_subnet_ids: list[pulumi.Output[str]]
+    """Private subnets of the first two zones, which stay when a third is added; nodes may be in all."""
     isolated_subnet_ids: list[pulumi.Output[str]]
     endpoint_security_group_id: pulumi.Output[str]
     ready: tuple[pulumi.Resource, ...]
@@ -120,6 +122,7 @@ class Network(pulumi.ComponentResource):
         isolated = [self._subnet("isolated", z.zone, z.isolated, {}) for z in zones]
         self.public_subnet_ids = [subnet.id for subnet in public]
         self.private_subnet_ids = [subnet.id for subnet in private]
+        self.control_plane_subnet_ids = self.private_subnet_ids[:2]
         self.isolated_subnet_ids = [subnet.id for subnet in isolated]
 
         private_tables, routes = self._route(public, private, isolated)

@@ -136,6 +136,7 @@ class NodeGroup(pulumi.ComponentResource):
             user_data=user_data(settings),
             opts=child,
         )
+        moved = settings.desired_size is not None
         group = eks.NodeGroup(
             f"{name}-group",
             cluster_name=args.cluster_name,
@@ -148,7 +149,7 @@ class NodeGroup(pulumi.ComponentResource):
             scaling_config={
                 "min_size": settings.min_size,
                 "max_size": settings.max_size,
-                "desired_size": settings.min_size,
+                "desired_size": settings.min_size if settings.desired_size is None else settings.desired_size,
             },
             update_config={"max_unavailable_percentage": 33},
             labels=dict(self.pool.labels),
@@ -160,7 +161,8 @@ class NodeGroup(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(
                 parent=self,
                 depends_on=list(args.after),
-                ignore_changes=["scalingConfig.desiredSize"],  # set once; then it is the autoscaler's
+                # Set once, then it is the autoscaler's, until the settings name a size.
+                ignore_changes=None if moved else ["scalingConfig.desiredSize"],
             ),
         )
         self.ready = (group,)

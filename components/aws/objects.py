@@ -82,7 +82,8 @@ class Objects(pulumi.ComponentResource):
                     lifecycle=_lifecycle(role, args),
                     force_destroy=args.force_destroy,
                     protect=args.protect,
-                    access_logs_bucket=access_logs.bucket_name,
+                    # From the policy: S3 refuses a target that its log delivery may not write to yet.
+                    access_logs_bucket=access_logs.policy.bucket,
                 ),
                 child,
             )

@@ -49,7 +49,8 @@ class RegistryArgs:
     Attributes:
         prefix: ``<project>-<stack>``; our repositories are ``<prefix>/<name>``.
         account: Where the registry is.
-        kms_key_arn: Key of all images.
+        kms_key_arn: Key of our own images.
+        tags: Tags of the caches' repositories, which ECR makes and default tags do not reach.
         repositories: Short names of our own images.
         keep_images: Newest images kept in each repository; older ones expire.
         force_delete: Delete the images with their repository.
@@ -62,6 +63,7 @@ class RegistryArgs:
     prefix: str
     account: Account
     kms_key_arn: pulumi.Input[str]
+    tags: Mapping[str, str]
     repositories: Sequence[str]
     keep_images: int
     force_delete: bool
@@ -116,7 +118,10 @@ class Registry(pulumi.ComponentResource):
                 description=f"Copies of images of {upstream.host}",
                 applied_fors=["PULL_THROUGH_CACHE"],
                 image_tag_mutability="MUTABLE",  # ECR must be able to follow a tag that moves upstream
-                encryption_configurations=[{"encryption_type": "KMS", "kms_key": args.kms_key_arn}],
+                # Not our key: these repositories outlive the stack, and the next stack of the same name would find
+                # copies of public images that nobody can read any more.
+                encryption_configurations=[{"encryption_type": "AES256"}],
+                resource_tags=dict(args.tags),
                 lifecycle_policy=lifecycle_policy(args.keep_images),
                 custom_role_arn=template_role,
                 opts=child,
@@ -143,13 +148,13 @@ class Registry(pulumi.ComponentResource):
         )
 
     def _template_role(self, name: str, args: RegistryArgs) -> pulumi.Output[str]:
-        """Role in which ECR makes the repositories of a cache; it needs one where they are encrypted with KMS."""
+        """Role in which ECR makes the repositories of a cache; it needs one where they carry tags."""
         child = pulumi.ResourceOptions(parent=self)
         role = iam.Role(f"{name}-templates", assume_role_policy=service_trust("ecr.amazonaws.com"), opts=child)
         permissions = iam.RolePolicy(
             f"{name}-templates",
             role=role.name,
-            policy=render(template_permissions(args.prefix, args.account, args.kms_key_arn)),
+            policy=render(template_permissions(args.prefix, args.account)),
             opts=child,
         )
         # ECR needs the role with its permissions, so the ARN is known only once both exist.
@@ -212,16 +217,13 @@ def lifecycle_policy(keep_images: int) -> str:
     )
 
 
-def template_permissions(prefix: str, account: Account, key_arn: pulumi.Input[str]) -> list[Statement]:
+def template_permissions(prefix: str, account: Account) -> list[Statement]:
     """What ECR does in our name when a pull makes a repository (ECR user guide, "Repository creation templates")."""
     return [
         Statement(
             sid="MakeRepositories",
             actions=("ecr:CreateRepository", "ecr:ReplicateImage", "ecr:TagResource"),
             resources=(_caches(prefix, account),),
-        ),
-        Statement(
-            sid="EncryptThem", actions=("kms:CreateGrant", "kms:RetireGrant", "kms:DescribeKey"), resources=(key_arn,)
         ),
     ]
 

@@ -84,13 +84,21 @@ class BudgetSettings(Section):
 
     Attributes:
         monthly_usd: Limit in US dollars.
-        alert_percent: Shares of the limit at which mail goes out, on actual cost; 100 also on the forecast.
+        alert_percent: Up to four shares of the limit at which mail goes out, on actual cost; 100 also on the forecast.
         emails: Who gets the mail; empty sends none.
     """
 
     monthly_usd: Annotated[int, Field(ge=1)] = 1000
-    alert_percent: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = (50, 80, 100)
-    emails: tuple[Email, ...] = ()
+    # Four, and one on the forecast: a budget takes five notifications, and each of them ten addresses (Budgets API).
+    alert_percent: Annotated[tuple[Annotated[int, Field(ge=1, le=1000)], ...], Field(max_length=4)] = (50, 80, 100)
+    emails: Annotated[tuple[Email, ...], Field(max_length=10)] = ()
+
+    @field_validator("alert_percent")
+    @classmethod
+    def _shares_differ(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError("must name each share once")
+        return value
 
 
 class AlarmSettings(Section):

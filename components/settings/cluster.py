@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections import Counter
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -38,10 +39,12 @@ class ClusterSettings(Section):
     """The EKS cluster.
 
     Attributes:
-        kubernetes_version: Minor version; a change upgrades the control plane, then the node groups.
+        kubernetes_version: Minor version; a change upgrades the control plane, then the node groups. EKS goes up one
+            minor version at a time, and never down.
         service_cidr: Addresses of Kubernetes services; outside the VPC. A change replaces the cluster.
         public_access_cidrs: Networks that may reach the API server from outside the VPC; empty makes it private.
-        access: Who may use the cluster, besides the principal that created it.
+        access: Who may use the cluster, besides the principal that created it, which must not be named here: EKS has
+            made its entry already.
         support: ``extended`` keeps an old version for 0.60 USD an hour instead of 0.10.
         log_retention_days: How long control-plane logs are kept, audit among them.
         addon_versions: Overrides of the pinned add-on versions, by add-on name.
@@ -77,6 +80,21 @@ class ClusterSettings(Section):
     def _internet_is_not_a_list(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if wide := [cidr for cidr in value if ipaddress.IPv4Network(cidr).prefixlen < 8]:
             raise ValueError(f"must name networks of your own, /8 or smaller; got {', '.join(wide)}")
+        blocks = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
+        private = [c for c in value if any(ipaddress.IPv4Network(c).overlaps(ipaddress.IPv4Network(b)) for b in blocks)]
+        if private:
+            raise ValueError(
+                f"must be public addresses, as the internet sees yours; got {', '.join(private)}, and from inside the "
+                "VPC the private endpoint is always open"
+            )
+        return value
+
+    @field_validator("access")
+    @classmethod
+    def _principals_are_named_once(cls, value: tuple[AccessSettings, ...]) -> tuple[AccessSettings, ...]:
+        counts = Counter(one.principal_arn for one in value)
+        if twice := [arn for arn, count in counts.items() if count > 1]:
+            raise ValueError(f"must name each principal once, as EKS does; {', '.join(twice)} comes twice")
         return value
 
     @field_validator("addon_versions")

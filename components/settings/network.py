@@ -32,7 +32,10 @@ class NetworkSettings(Section):
 
     Attributes:
         cidr: Addresses of the VPC, /16 to /20. A quarter of it is one private subnet: pods take their addresses there.
-        zones: Two or three availability zones by name; empty takes the first three of the region.
+            A change replaces the VPC and all that stands in it.
+        zones: Two or three availability zones by name; empty takes the first three of the region. Each takes its
+            addresses by its place: add a third at the end, and do not reorder. A new zone replaces the node groups that
+            name no zones.
         nat_gateways: ``single`` is cheaper; with ``per-zone`` the loss of a zone does not cut off the others.
         interface_endpoints: AWS services that nodes reach without the NAT gateway; each costs per zone and hour.
         flow_logs_retention_days: How long the VPC's flow logs are kept.

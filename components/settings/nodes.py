@@ -18,22 +18,26 @@ class NodeGroupSettings(Section):
     """One autoscaled group of nodes.
 
     Attributes:
-        name: Unique in the cluster.
+        name: Unique in the cluster; at most 38 characters, or EKS's 63 do not hold it with what is added.
         role: Row of the architecture's node table; GPU roles get the NVIDIA image, a taint and GPU labels.
         capacity: Purchase option; ``spot`` nodes may leave with two minutes' notice.
         instance_types: EC2 types, the smallest first: the autoscaler reckons with the first and may start any of them.
         min_size: Nodes kept when idle.
         max_size: Nodes at most; counts in full against quotas and the budget.
+        desired_size: Nodes to have after the next update. Unset, the size is the autoscaler's. Set it for one update
+            together with a minSize above the nodes that run now, which EKS refuses otherwise; then leave it out again.
         root_volume_gib: Root volume of each node in GiB; without instance store it also holds images and pod data.
-        zones: Only these of the network's zones; empty for all. GPU types are not in every zone.
+        zones: Only these of the network's zones; empty for all. GPU types are not in every zone. Another list of types,
+            zones or another purchase option replaces the group: new nodes first, then the old ones are drained.
     """
 
-    name: Name
+    name: Annotated[Name, Field(max_length=38)]
     role: NodeRole
     capacity: Literal["on-demand", "spot"] = "on-demand"
     instance_types: Annotated[tuple[str, ...], Field(min_length=1, max_length=15)]
     min_size: Annotated[int, Field(ge=0, le=450)] = 0
     max_size: Annotated[int, Field(ge=1, le=450)]
+    desired_size: int | None = None
     root_volume_gib: Annotated[int, Field(ge=30, le=16384)] = 100
     zones: tuple[str, ...] = ()
 
@@ -94,6 +98,14 @@ class NodeGroupSettings(Section):
     def _range_is_ordered(cls, value: int, info: ValidationInfo) -> int:
         if value < (least := info.data.get("min_size", 0)):
             raise ValueError(f"must be at least minSize {least}; got {value}")
+        return value
+
+    @field_validator("desired_size")
+    @classmethod
+    def _desire_is_in_the_range(cls, value: int | None, info: ValidationInfo) -> int | None:
+        least, most = info.data.get("min_size"), info.data.get("max_size")
+        if None not in (value, least, most) and not least <= value <= most:
+            raise ValueError(f"must be from minSize {least} to maxSize {most}; got {value}")
         return value
 
 

@@ -25,8 +25,10 @@ def _built(value: Any) -> Any:
     return value
 
 
-# Tag values as AWS takes them (Tagging best practices: letters, digits, spaces and + - = . _ : / @).
-TagValue = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[\w .:/=+\-@]+$")]
+# Tags as AWS and the EBS driver's add-on take them: letters, digits, spaces and + - = . _ : / @; ASCII only.
+_TAG = r"^[A-Za-z0-9_ .:/=+\-@]+$"
+TagKey = Annotated[str, Field(min_length=1, max_length=128, pattern=_TAG)]
+TagValue = Annotated[str, Field(min_length=1, max_length=256, pattern=_TAG)]
 
 
 def _recovery(value: int) -> int:
@@ -46,7 +48,7 @@ class Settings(Section):
         key_deletion_days: Days in which a deleted encryption key can be brought back, 7 to 30.
         secret_recovery_days: Days in which a deleted credential can be brought back, 7 to 30; its name is taken for so
             long. 0 deletes at once, so that a stack can be destroyed and built again.
-        tags: More tags for everything.
+        tags: More tags for everything. A change replaces nodes one after another.
         aws: The AWS account.
         network: The VPC.
         cluster: The EKS cluster.
@@ -67,7 +69,7 @@ class Settings(Section):
     protect: bool = True
     key_deletion_days: Annotated[int, Field(ge=7, le=30)] = 30
     secret_recovery_days: Annotated[int, Field(ge=0, le=30), AfterValidator(_recovery)] = 30
-    tags: dict[Annotated[str, Field(min_length=1, max_length=128)], TagValue] = Field(default_factory=dict[str, str])
+    tags: dict[TagKey, TagValue] = Field(default_factory=dict[str, str])
     aws: AwsSettings = AwsSettings()
     network: NetworkSettings = NetworkSettings()
     cluster: ClusterSettings = ClusterSettings()

@@ -9,15 +9,23 @@ from pydantic import AfterValidator, Field
 from components.settings.base import LogDays, Name, Section, Version
 
 
+def _postgresql(value: str) -> str:
+    # A minor version would be older than the server after its first automatic upgrade, and RDS does not go back.
+    if value not in ("15", "16", "17", "18"):
+        raise ValueError(f"must be a major version of PostgreSQL: 15, 16, 17 or 18; got {value}")
+    return value
+
+
 class DatabaseSettings(Section):
     """PostgreSQL for the experiment tracker and the gateway.
 
     Attributes:
-        instance_class: RDS class.
+        instance_class: RDS class; another one takes effect in the maintenance window, Sunday 04:30 UTC.
         storage_gib: Allocated storage in GiB; grows by itself up to twice this.
         highly_available: A standby in a second zone; failover takes 60-120 s.
         backup_retention_days: Days of automated backups (point in time).
-        engine_version: Major version of PostgreSQL.
+        engine_version: Major version of PostgreSQL; RDS keeps the minor version current. RDS refuses a change, on
+            purpose: upgrade the server by hand after a snapshot, then set the new version here.
         log_retention_days: How long the server's logs are kept.
         monitoring_seconds: Interval of operating-system metrics (0, 1, 5, 10, 15, 30 or 60); 0 turns them off.
     """
@@ -26,7 +34,7 @@ class DatabaseSettings(Section):
     storage_gib: Annotated[int, Field(ge=20, le=32768)] = 50
     highly_available: bool = False
     backup_retention_days: Annotated[int, Field(ge=1, le=35)] = 7
-    engine_version: Version = "17"
+    engine_version: Annotated[Version, AfterValidator(_postgresql)] = "17"
     log_retention_days: LogDays = 30
     monitoring_seconds: Literal[0, 1, 5, 10, 15, 30, 60] = 60
 
@@ -41,9 +49,10 @@ class CacheSettings(Section):
     """The Redis-protocol cache of the gateway.
 
     Attributes:
-        node_type: ElastiCache node type.
+        node_type: ElastiCache node type; another one takes effect at once.
         replicas: Read replicas; with at least one the cache fails over to another zone by itself.
-        engine_version: Version of Valkey, 7.2 or newer (docs/decisions/0002-valkey-with-a-token.md).
+        engine_version: Version of Valkey, 7.2 or newer (docs/decisions/0002-valkey-with-a-token.md). A lower version
+            than before replaces the cache and loses what is in it.
         snapshot_retention_days: Days that daily snapshots are kept; 0 makes none.
     """
 
@@ -57,7 +66,8 @@ class ObjectSettings(Section):
     """The buckets.
 
     Attributes:
-        replicate: Copy data, models and artifacts to ``aws.drRegion`` and keep the copies without limit.
+        replicate: Copy data, models and artifacts to ``aws.drRegion`` and keep the copies without limit. Only what is
+            written after it was switched on; S3 Batch Replication copies the rest.
         log_retention_days: Days that access logs are kept.
         infrequent_access_days: Days until data moves to the cheaper class; S3 takes 30 at least.
         noncurrent_version_days: Days that overwritten and deleted versions are kept.

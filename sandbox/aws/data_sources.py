@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
 from sandbox.aws.identifiers import Place, dns_suffix
+from sandbox.aws.policy_documents import policy_document
 from sandbox.values import UNKNOWN, Properties, has_unknown
 
 Answer = Callable[[Place, Properties], Properties]
@@ -53,54 +53,6 @@ def _zones(place: Place, _: Properties) -> Properties:
     }
 
 
-def _policy_document(_: Place, arguments: Properties) -> Properties:
-    document = {"Version": arguments.get("version") or "2012-10-17"}
-    if policy_id := arguments.get("policyId"):
-        document["Id"] = policy_id
-    statements = [_statement(statement) for statement in arguments.get("statements") or ()]
-    text = json.dumps({**document, "Statement": statements}, indent=2)
-    return {
-        **arguments,
-        "id": "sandbox",
-        "json": text,
-        "minifiedJson": json.dumps(json.loads(text), separators=(",", ":")),
-    }
-
-
-def _statement(given: Mapping[str, Any]) -> dict[str, Any]:
-    statement: dict[str, Any] = {}
-    if given.get("sid"):
-        statement["Sid"] = given["sid"]
-    statement["Effect"] = given.get("effect") or "Allow"
-    for name, key in (
-        ("actions", "Action"),
-        ("notActions", "NotAction"),
-        ("resources", "Resource"),
-        ("notResources", "NotResource"),
-    ):
-        if given.get(name):
-            statement[key] = _one_or_many(given[name])
-    for name, key in (("principals", "Principal"), ("notPrincipals", "NotPrincipal")):
-        if given.get(name):
-            statement[key] = _principals(given[name])
-    conditions: dict[str, dict[str, Any]] = {}
-    for condition in given.get("conditions") or ():
-        conditions.setdefault(condition["test"], {})[condition["variable"]] = _one_or_many(condition["values"])
-    if conditions:
-        statement["Condition"] = conditions
-    return statement
-
-
-def _principals(principals: list[Mapping[str, Any]]) -> Any:
-    if any(principal["type"] == "*" for principal in principals):
-        return "*"
-    return {principal["type"]: _one_or_many(principal["identifiers"]) for principal in principals}
-
-
-def _one_or_many(values: list[str]) -> Any:
-    return values[0] if len(values) == 1 else sorted(set(values), reverse=True)  # the real data source's order
-
-
 def _addon_version(_: Place, arguments: Properties) -> Properties:
     return {
         "addonName": arguments["addonName"],
@@ -130,7 +82,7 @@ DATA_SOURCES: Final[Mapping[str, Answer]] = {
     "aws:index/getPartition:getPartition": _partition,
     "aws:index/getRegion:getRegion": _region,
     "aws:index/getAvailabilityZones:getAvailabilityZones": _zones,
-    "aws:iam/getPolicyDocument:getPolicyDocument": _policy_document,
+    "aws:iam/getPolicyDocument:getPolicyDocument": lambda _, arguments: policy_document(arguments),
     "aws:eks/getAddonVersion:getAddonVersion": _addon_version,
     "aws:ssm/getParameter:getParameter": _parameter,
 }

@@ -25,6 +25,7 @@ class AwsProvider(EmulatedProvider):
 
     name = "aws"
     replacing = REPLACING
+    renamed_in_place = frozenset({"aws:rds/instance:Instance"})
     named_by: ClassVar[Mapping[str, tuple[str, int]]] = {
         "aws:s3/bucket:Bucket": ("bucket", 63),
         "aws:rds/instance:Instance": ("identifier", 63),

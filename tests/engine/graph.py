@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any, Final
 
 import yaml
@@ -12,8 +12,10 @@ import yaml
 _SIGNATURE: Final = "4dabf18193072939515e22adb298388d"  # marks a secret in the engine's state
 # Options of a resource that are part of its contract; the rest of the state is book-keeping.
 _OPTIONS: Final = ("protect", "retainOnDelete", "ignoreChanges", "customTimeouts", "replaceOnChanges", "hideDiff")
-# What clouds and the sandbox draw at random: hashes and ids of 17 or more digits, and the suffix of a generated name.
-_RANDOM: Final = re.compile(r"\b[0-9a-fA-F]{16,}\b|(?<=-)[0-9a-f]{7}(?![0-9A-Za-z])")
+# What is drawn at random and is no identifier of a resource: hashes, and the suffix of a generated name.
+_RANDOM: Final = re.compile(
+    r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b[0-9]*[A-Fa-f][0-9A-Fa-f]{11,}\b|(?<=-)[0-9a-f]{7}(?![0-9A-Za-z])"
+)
 _SHORTEST_IDENTIFIER: Final = 6  # shorter ones (`none`) are words
 
 
@@ -22,9 +24,7 @@ def snapshot(exported: Mapping[str, Any]) -> str:
     resources: list[dict[str, Any]] = exported["deployment"]["resources"]
     names = _Names(resources)
     nodes = {names.short(resource["urn"]): _node(resource, names) for resource in resources}
-    return yaml.dump(
-        dict(sorted(nodes.items())), Dumper=_Dumper, sort_keys=True, width=120, allow_unicode=True
-    )
+    return yaml.dump(dict(sorted(nodes.items())), Dumper=_Dumper, sort_keys=True, width=120, allow_unicode=True)
 
 
 class _Dumper(yaml.SafeDumper):
@@ -33,16 +33,21 @@ class _Dumper(yaml.SafeDumper):
 
 
 class _Names:
-    """Stands in for everything random: a resource's identifiers become its name."""
+    """Stands in for everything random: an identifier that the cloud gave becomes the name of its resource."""
 
-    def __init__(self, resources: Iterable[Mapping[str, Any]]) -> None:
+    def __init__(self, resources: Sequence[Mapping[str, Any]]) -> None:
         found: dict[str, str] = {}
         for resource in resources:
-            name = resource["urn"].rsplit("::", 1)[1]
+            name, given = resource["urn"].rsplit("::", 1)[1], set(_strings(resource.get("inputs")))
             outputs: Mapping[str, Any] = resource.get("outputs") or {}
             for key, value in (("id", resource.get("id")), ("arn", outputs.get("arn")), ("url", outputs.get("url"))):
-                if isinstance(value, str) and len(value) >= _SHORTEST_IDENTIFIER and _RANDOM.search(value):
+                if isinstance(value, str) and not _made_of(value, given):
                     found.setdefault(value, f"<{key} of {name}>")
+        for resource in resources:  # what a resource computes beside itself, such as a database its secret
+            name, given = resource["urn"].rsplit("::", 1)[1], set(_strings(resource.get("inputs")))
+            for value in _strings(resource.get("outputs")):
+                if value.startswith(("arn:", "https://")) and not _made_of(value, given):
+                    found.setdefault(value, f"<computed by {name}>")
         self._found = found
         longest_first = sorted(found, key=lambda text: (-len(text), text))
         self._pattern = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
@@ -54,6 +59,20 @@ class _Names:
 
     def stable(self, text: str) -> str:
         return _RANDOM.sub("<random>", self._pattern.sub(lambda match: self._found[match[0]], text))
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (list, dict)):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _strings(item)
+
+
+def _made_of(identifier: str, given: Set[str]) -> bool:
+    """Whether an identifier is, or ends with, what the program itself gave: then it says more than a stand-in."""
+    last = re.split(r"[:/]", identifier)[-1]
+    return len(identifier) < _SHORTEST_IDENTIFIER or identifier in given or last in given
 
 
 def _node(resource: Mapping[str, Any], names: _Names) -> dict[str, Any]:

@@ -149,7 +149,9 @@ def engine_of(process: subprocess.Popen[str]) -> int:
     found: list[int] = []
 
     def search() -> bool:
-        listed = subprocess.run(["ps", "-ww", "-Ao", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+        listed = subprocess.run(
+            ["ps", "-ww", "-Ao", "pid=,ppid=,args="], capture_output=True, text=True, check=True
+        ).stdout
         for line in listed.splitlines():
             pid, parent, command = line.split(None, 2)
             program, _, arguments = command.partition(" ")
@@ -167,6 +169,12 @@ def kill_group(process: subprocess.Popen[str]) -> None:
     process.communicate()
 
 
+def _errors(events: str) -> str:
+    """The errors in a stream of engine events."""
+    diagnostics = [json.loads(line).get("diagnosticEvent", {}) for line in events.splitlines() if line.startswith("{")]
+    return "\n".join(event["message"] for event in diagnostics if event.get("severity") == "error")
+
+
 class FullStack:
     """A stack of the shipped program, brought up when it is first needed.
 
@@ -179,16 +187,18 @@ class FullStack:
 
     @cached_property
     def up(self) -> Answer:
-        """The first ``up``, with every event of it logged."""
-        answer = self.sandbox.pulumi(
-            "up", "--yes", "--skip-preview", "-s", self.stack, "--event-log", str(self.events), "--diff"
-        )
-        assert answer.code == 0, answer.text
+        """The first ``up``; its output is the stream of the engine's events."""
+        answer = self.sandbox.pulumi("up", "--yes", "--skip-preview", "--json", "-s", self.stack)
+        assert answer.code == 0, f"{_errors(answer.stdout)}\n{answer.stderr}"
         return answer
 
-    @property
-    def events(self) -> Path:
-        return self.sandbox.home / f"{self.stack}-events.json"
+    @cached_property
+    def again(self) -> Answer:
+        """The second ``up``, which shows every property."""
+        assert self.up
+        return self.sandbox.pulumi(
+            "up", "--yes", "--skip-preview", "--diff", "--show-sames", "--expect-no-changes", "-s", self.stack
+        )
 
     @cached_property
     def exported(self) -> dict[str, Any]:
@@ -205,5 +215,3 @@ class FullStack:
     def stop(self) -> None:
         """Stop its control plane, if one was started."""
         Cluster(self.sandbox.home / "stacks" / self.stack / "kubernetes").down()
-
-

@@ -17,7 +17,8 @@ from sandbox import engine as engines
 from sandbox import paths, project
 from sandbox.aws.provider import AwsProvider
 from sandbox.eks import EksProvider
-from sandbox.provider import Diff, Provider, ProviderError, Resource, serve
+from sandbox.provider import Diff, Provider, ProviderError, Resource
+from sandbox.serving import serve
 from sandbox.store import Store
 from sandbox.values import Properties
 

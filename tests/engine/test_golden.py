@@ -6,8 +6,8 @@ import difflib
 
 import pytest
 
-from tests.engine.harness import ROOT, FullStack
 from tests.engine.graph import snapshot
+from tests.engine.harness import ROOT, FullStack
 
 pytestmark = pytest.mark.engine
 

@@ -35,8 +35,6 @@ PROGRAM = """
 UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"  # how the engine's JSON shows a value that only exists later
 
 
-
-
 def test_a_stack_comes_up_stays_as_it_is_and_leaves_nothing_behind(sandbox: Sandbox):
     """The whole life of a stack: up, up again, refresh and destroy."""
     sandbox.write(PROGRAM)

@@ -53,6 +53,13 @@ def test_the_token_that_clients_read_is_the_token_that_the_server_checks(recorde
     assert recorded.one("aws:secretsmanager/secret:Secret").inputs["kmsKeyId"] == OTHER_KEY
 
 
+def test_the_version_moves_only_with_its_setting_and_at_once(recorded: Recorder):
+    """A version below the server's would replace it, and a waiting upgrade keeps the old parameter group in use."""
+    run(cache)
+    assert group(recorded)["autoMinorVersionUpgrade"] is False
+    assert group(recorded)["applyImmediately"] is True
+
+
 def test_the_token_keeps_to_what_elasticache_accepts(recorded: Recorder):
     run(cache)
     password = recorded.one("random:index/randomPassword:RandomPassword").inputs

@@ -151,6 +151,8 @@ def test_accesses_of_every_bucket_are_logged_and_only_s3_may_write_those_logs(re
     assert set(logged) == {f"objects-{role}" for role in ROLES}
     target = f"{PREFIX}-access-logs-{ACCOUNT}-{REGION}"
     assert {logging.inputs["targetBucket"] for logging in logged.values()} == {target}
+    for logging in logged.values():
+        assert "objects-access-logs" in logging.depends_on, "S3 refuses a target that it may not write to yet"
     arrive = statements(recorded, "aws:s3/bucketPolicy:BucketPolicy", "objects-access-logs")["AccessLogsArrive"]
     assert arrive["Principal"] == {"Service": "logging.s3.amazonaws.com"}
     assert arrive["Condition"]["StringEquals"] == {"aws:SourceAccount": ACCOUNT}

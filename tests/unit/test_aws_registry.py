@@ -31,6 +31,7 @@ def registry(*, upstreams=ANONYMOUS, owns_account_settings=False):
             prefix=PREFIX,
             account=HERE,
             kms_key_arn=KEY,
+            tags={"stack": PREFIX},
             repositories=("trainer", "gateway"),
             keep_images=20,
             force_delete=True,
@@ -75,7 +76,8 @@ def test_a_mirror_of_a_registry_with_a_login_pulls_with_the_secret_of_the_operat
     assert rule["credentialArn"] == DOCKER_HUB_SECRET
 
 
-def test_copies_are_encrypted_and_expire_like_our_own_images(recorded: Recorder):
+def test_copies_expire_like_our_own_images_and_can_be_read_when_the_keys_of_the_stack_are_gone(recorded: Recorder):
+    """ECR makes their repositories, so that a destroy leaves them behind and the next stack of the name finds them."""
     run(registry)
     templates = recorded.of("aws:ecr/repositoryCreationTemplate:RepositoryCreationTemplate")
     rules = recorded.of("aws:ecr/pullThroughCacheRule:PullThroughCacheRule")
@@ -83,7 +85,8 @@ def test_copies_are_encrypted_and_expire_like_our_own_images(recorded: Recorder)
         rule.inputs["ecrRepositoryPrefix"] for rule in rules.values()
     }
     for template in templates.values():
-        assert template.inputs["encryptionConfigurations"] == [{"encryptionType": "KMS", "kmsKey": KEY}]
+        assert template.inputs["encryptionConfigurations"] == [{"encryptionType": "AES256"}]
+        assert template.inputs["resourceTags"] == {"stack": PREFIX}, "the budget counts what carries the tag"
         assert template.inputs["lifecyclePolicy"] == lifecycle_policy(20)
         assert "registry-templates" in template.depends_on
 

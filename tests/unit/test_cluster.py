@@ -12,7 +12,7 @@ from pulumi_aws import iam
 
 from components import versions
 from components.aws.addons import Addons, AddonsArgs
-from components.aws.cluster import Access, Cluster, ClusterArgs
+from components.aws.cluster import Access, Cluster, ClusterArgs, access_entries
 from components.aws.identity import ClusterIssuer
 
 pytestmark = pytest.mark.unit
@@ -89,6 +89,15 @@ def test_access_is_given_by_entries_confined_to_namespaces(recorded):
     assert policy["accessScope"] == {"type": "namespace", "namespaces": ["serving"]}
 
 
+def test_roles_of_one_name_in_two_accounts_both_get_in():
+    accounts = ("111111111111", "222222222222")
+    entries = access_entries(
+        [Access(principal_arn=f"arn:aws:iam::{account}:role/admin", policy="admin") for account in accounts]
+    )
+
+    assert set(entries) == {f"{account}-role-admin" for account in accounts}
+
+
 def test_the_network_plugin_hands_out_prefixes_and_enforces_network_policies(recorded):
     recorded.run(lambda: Cluster("cluster", ARGS))
 
@@ -139,6 +148,7 @@ def addons(**changes: Any) -> Addons:
         versions=versions.EKS_ADDONS,
         system_node_labels={"llmops/role": "system"},
         storage_key_arn=f"{KEY}storage",
+        volume_tags={"stack": "llmops-test"},
         mounted_bucket_arns=["arn:aws:s3:::models"],
         objects_key_arn=f"{KEY}objects",
         nodes=[nodes],
@@ -174,6 +184,14 @@ def test_each_driver_has_a_role_of_its_own_with_the_key_beside_the_data(recorded
     assert actions("addons-s3-csi-permissions") == {"s3:ListBucket", "s3:GetObject", "kms:Decrypt"}
     roles = {a.inputs["serviceAccountRoleArn"] for a in recorded.of("aws:eks/addon:Addon").values() if "csi" in a.name}
     assert len(roles) == 3
+
+
+def test_volumes_of_pods_carry_the_tags_by_which_they_are_paid_and_found(recorded):
+    recorded.run(addons)
+
+    driver = recorded.one("aws:eks/addon:Addon", "addons-aws-ebs-csi-driver")
+    controller = json.loads(driver.inputs["configurationValues"])["controller"]
+    assert controller == {"nodeSelector": {"llmops/role": "system"}, "extraVolumeTags": {"stack": "llmops-test"}}
 
 
 def test_without_buckets_to_mount_the_s3_driver_may_do_nothing(recorded):

@@ -49,6 +49,16 @@ def test_a_third_zone_renumbers_nothing():
     assert plan("10.0.0.0/16", ZONES)[:2] == plan("10.0.0.0/16", ZONES[:2])
 
 
+def test_a_third_zone_changes_nothing_for_the_control_plane(recorded):
+    """EKS keeps the zones that a cluster was created with; another one fails the update."""
+    three = recorded.run(lambda: Network("three", ARGS))
+    two = recorded.run(lambda: Network("two", replace(ARGS, zones=ZONES[:2])))
+
+    assert len(two.control_plane_subnet_ids) == len(three.control_plane_subnet_ids) == 2
+    assert two.control_plane_subnet_ids == two.private_subnet_ids
+    assert three.control_plane_subnet_ids == three.private_subnet_ids[:2]
+
+
 def test_each_zone_has_a_nat_gateway_of_its_own_when_asked(recorded):
     recorded.run(lambda: Network("network", ARGS))
 

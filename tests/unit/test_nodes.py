@@ -92,6 +92,21 @@ def test_the_autoscaler_owns_the_desired_size(recorded):
     assert recorded.one("aws:eks/nodeGroup:NodeGroup").ignore_changes == ("scalingConfig.desiredSize",)
 
 
+def test_a_size_in_the_settings_moves_the_group_at_once(recorded):
+    """EKS refuses a minimum above the desired size, which is otherwise never sent again."""
+    recorded.run(lambda: group(settings(minSize=2, desiredSize=3)))
+
+    made = recorded.one("aws:eks/nodeGroup:NodeGroup")
+    assert made.inputs["scalingConfig"] == {"minSize": 2, "maxSize": 8, "desiredSize": 3}
+    assert made.ignore_changes == ()
+
+
+def test_no_nodes_at_all_is_a_size_too(recorded):
+    recorded.run(lambda: group(settings(desiredSize=0)))
+
+    assert recorded.one("aws:eks/nodeGroup:NodeGroup").ignore_changes == ()
+
+
 def test_an_empty_group_tells_the_autoscaler_what_its_nodes_would_have(recorded):
     """Labels and taints it reads from EKS; disk and GPUs stand in no instance type that it knows in time."""
     recorded.run(lambda: group(settings()))

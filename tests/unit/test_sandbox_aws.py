@@ -23,6 +23,7 @@ from sandbox.values import UNKNOWN, Properties, Secret
 pytestmark = pytest.mark.unit
 
 SEED = bytes(range(32))
+EVERYONE = [{"type": "*", "identifiers": ["*"]}]
 VPC, SUBNET, BUCKET = "aws:ec2/vpc:Vpc", "aws:ec2/subnet:Subnet", "aws:s3/bucket:Bucket"
 
 
@@ -275,11 +276,11 @@ def test_a_policy_document_is_what_the_real_data_source_computes():
                 "principals": [{"type": "AWS", "identifiers": ["111122223333"]}],
                 "conditions": [
                     {"test": "StringEquals", "variable": "aws:SourceAccount", "values": ["111122223333"]},
-                    {"test": "StringEquals", "variable": "aws:PrincipalType", "values": ["User", "Role"]},
+                    {"test": "StringEquals", "variable": "aws:PrincipalType", "values": ["Role", "User"]},
                     {"test": "Bool", "variable": "aws:SecureTransport", "values": ["true"]},
                 ],
             },
-            {"effect": "Deny", "notActions": ["iam:*"], "notResources": ["*"], "principals": [{"type": "*"}]},
+            {"effect": "Deny", "notActions": ["iam:*"], "notResources": ["*"], "principals": EVERYONE},
         ],
     ) == {
         "Version": "2012-10-17",
@@ -292,13 +293,53 @@ def test_a_policy_document_is_what_the_real_data_source_computes():
                 "Resource": "arn:aws:s3:::b/*",
                 "Principal": {"AWS": "111122223333"},
                 "Condition": {
-                    "StringEquals": {"aws:SourceAccount": "111122223333", "aws:PrincipalType": ["User", "Role"]},
+                    "StringEquals": {"aws:SourceAccount": "111122223333", "aws:PrincipalType": ["Role", "User"]},
                     "Bool": {"aws:SecureTransport": "true"},
                 },
             },
             {"Effect": "Deny", "NotAction": "iam:*", "NotResource": "*", "Principal": "*"},
         ],
     }
+
+
+def test_source_documents_come_first_and_overriding_ones_replace_by_sid():
+    source = json.dumps({"Version": "2008-10-17", "Id": "theirs", "Statement": {"Sid": "A", "Effect": "Allow"}})
+    override = json.dumps({"Statement": [{"Sid": "A", "Effect": "Deny"}, {"Effect": "Deny"}]})
+    own = [{"sid": "B", "actions": ["s3:*"], "resources": ["arn:aws:s3:::&{aws:username}"]}]
+    assert _document(sourcePolicyDocuments=[source], statements=own, overridePolicyDocuments=[override]) == {
+        "Version": "2012-10-17",
+        "Id": "theirs",
+        "Statement": [
+            {"Sid": "A", "Effect": "Deny"},
+            {"Sid": "B", "Effect": "Allow", "Action": "s3:*", "Resource": "arn:aws:s3:::${aws:username}"},
+            {"Effect": "Deny"},
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    ("principals", "expected"),
+    [
+        ([{"type": "*", "identifiers": ["*"]}], "*"),
+        ([{"type": "AWS", "identifiers": ["*"]}], {"AWS": "*"}),
+        ([{"type": "AWS", "identifiers": ["1"]}, {"type": "AWS", "identifiers": ["2"]}], {"AWS": ["2", "1"]}),
+    ],
+)
+def test_principals_are_written_as_iam_takes_them(principals: list[Properties], expected: Any):
+    (statement,) = _document(statements=[{"principals": principals}])["Statement"]
+    assert statement["Principal"] == expected
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"statements": [{"sid": "A"}, {"sid": "A"}]},
+        {"sourcePolicyDocuments": ['{"Statement": [{"Sid": "A"}]}', '{"Statement": [{"Sid": "A"}]}']},
+    ],
+)
+def test_a_sid_that_occurs_twice_is_refused(arguments: Properties):
+    with pytest.raises(ProviderError, match=r"duplicate Sid \(A\)"):
+        _document(**arguments)
 
 
 def test_a_policy_of_something_unknown_is_unknown():

@@ -17,7 +17,6 @@ import pytest
 
 from sandbox import engine
 from sandbox.toolchain.control_plane import system_and_machine
-from sandbox.toolchain.downloads import Unavailable
 
 pytestmark = pytest.mark.unit
 
@@ -120,10 +119,10 @@ def test_an_archive_that_writes_outside_its_folder_is_refused(mirror: dict[str, 
         tar.addfile(entry, io.BytesIO(b"x"))
     name = _publish(mirror, lambda _: hashlib.sha256(packed.getvalue()).hexdigest())
     mirror[name] = packed.getvalue()
-    with pytest.raises((engine.NoEngineError, Unavailable, tarfile.TarError)):
+    with pytest.raises(engine.NoEngineError, match="cannot be unpacked"):
         engine.find_or_get(cache, print)
     assert not (cache.parent / "escaped").exists()
-    assert not (cache / f"pulumi-{engine.VERSION}").exists()
+    assert _left_in(cache) == []
 
 
 @pytest.mark.parametrize(

@@ -62,9 +62,13 @@ def test_what_the_state_does_not_know_is_an_orphan_until_it_is_taken_over(store:
 
 
 def test_a_failed_transaction_leaves_nothing(store: Store):
-    with pytest.raises(KeyError), store.transaction():
-        store.insert(RECORD)
-        raise KeyError
+    def insert_and_fail() -> None:
+        with store.transaction():
+            store.insert(RECORD)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        insert_and_fail()
     assert store.records() == []
 
 
@@ -85,12 +89,12 @@ def test_a_fault_for_everything_strikes_for_ever_until_it_is_cleared(store: Stor
 
 
 def test_a_quota_holds_until_it_is_lifted(store: Store):
-    assert store.quota(VPC) is None
+    assert store.quotas().get(VPC) is None
     store.set_quota(VPC, 5)
     store.set_quota(VPC, 2)
-    assert store.quota(VPC) == 2
+    assert store.quotas().get(VPC) == 2
     store.clear_faults()
-    assert store.quota(VPC) is None
+    assert store.quotas().get(VPC) is None
 
 
 def test_many_threads_write_at_once(store: Store):

@@ -30,8 +30,12 @@ def test_a_round_trip_changes_nothing():
 
 @pytest.mark.parametrize(
     "signature",
-    ["04da6b54-80e4-46f7-96ec-b56ff0331ba9", "3eeb2bf0-c639-47a8-9e75-3b44932eb421", "6a19a0b0-7e62-4c92-b797-7f8e31da9cc2"],
-)  # fmt: skip
+    [
+        "04da6b54-80e4-46f7-96ec-b56ff0331ba9",
+        "3eeb2bf0-c639-47a8-9e75-3b44932eb421",
+        "6a19a0b0-7e62-4c92-b797-7f8e31da9cc2",
+    ],
+)
 def test_every_kind_of_unknown_is_recognised(signature: str):
     assert from_struct(to_struct({"value": signature}))["value"] is UNKNOWN
 

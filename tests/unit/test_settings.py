@@ -44,6 +44,7 @@ def gpu(role: str, *types: str, **values: Any) -> dict[str, Any]:
     return {"name": role, "role": role, "instanceTypes": list(types), "maxSize": 4, **values}
 
 
+ADMIN = {"principalArn": "arn:aws:iam::123456789012:role/admin", "policy": "admin"}
 CPU = {"name": "cpu", "role": "cpu", "instanceTypes": ["m6i.2xlarge"], "maxSize": 10}
 
 
@@ -109,7 +110,7 @@ def test_every_problem_is_reported_at_once_with_its_path():
         "cloud: must be aws, the only foundation that is built so far; got gcp",
         "nodeGroups[0].maxSize: must be at least minSize 3; got 1",
         "nodeGroups[0].spot: unknown setting; allowed: name, role, capacity, instanceTypes, minSize, maxSize, "
-        "rootVolumeGib, zones",
+        "desiredSize, rootVolumeGib, zones",
         "database.storageGib: must be at least 20; got 1",
         "alarms.emails[0]: must be an e-mail address; got nobody",
         f"owned: unknown setting; did you mean owner? allowed: {allowed}",
@@ -206,6 +207,27 @@ def test_secrets_are_refused_without_showing_them():
             {"nodeGroups": [gpu("gpu-training", "g5.xlarge", capacity="spot")]},
             "nodeGroups[0].instanceTypes: must name several",
         ),
+        (
+            {"nodeGroups": [group(desiredSize=1)]},
+            "nodeGroups[0].desiredSize: must be from minSize 2 to maxSize 6; got 1",
+        ),
+        (
+            {"nodeGroups": [group(desiredSize=7)]},
+            "nodeGroups[0].desiredSize: must be from minSize 2 to maxSize 6; got 7",
+        ),
+        ({"nodeGroups": [group(name="a" * 39)]}, "nodeGroups[0].name: string should have at most 38 characters"),
+        ({"tags": {"team": "Größe"}}, "tags.team: must match"),
+        (
+            {"cluster": {"publicAccessCidrs": ["203.0.113.0/24", "10.8.0.0/16"]}},
+            "cluster.publicAccessCidrs: must be public addresses, as the internet sees yours; got 10.8.0.0/16",
+        ),
+        (
+            {"cluster": {"access": [ADMIN, {**ADMIN, "policy": "view"}]}},
+            "cluster.access: must name each principal once, as EKS does; arn:aws:iam::123456789012:role/admin comes twice",
+        ),
+        ({"budget": {"alertPercent": [10, 20, 30, 40, 50]}}, "budget.alertPercent: tuple should have at most 4 items"),
+        ({"budget": {"alertPercent": [80, 80]}}, "budget.alertPercent: must name each share once"),
+        ({"database": {"engineVersion": "17.4"}}, "database.engineVersion: must be a major version of PostgreSQL"),
         ({"nodeGroups": [group(), group()]}, "nodeGroups[0].name: must be unique; 2 groups are named system"),
         ({"nodeGroups": [group(zones=["us-east-1f"])]}, "nodeGroups[0].zones[0]: must be one of the network's zones"),
         (
