@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from sandbox.provider import CheckFailure, Diff, Difference, Provider, ProviderError, Resource
 from sandbox.schema import ResourceSchema, UnknownTypeError, resource_schema, violations
@@ -13,6 +13,9 @@ from sandbox.store import AlreadyExistsError, Operation, Record, Store
 from sandbox.values import Properties, has_unknown, is_list, is_object, plain
 
 _LATENCY_SLICE_SECONDS = 0.2  # how soon a call that waits notices that its fault was cleared
+
+
+_DEFAULTS: Final = "__defaults"  # where the real provider keeps which inputs it filled in by itself
 
 
 def differences(old: Properties, new: Properties, replacing: Sequence[str]) -> list[Difference]:
@@ -112,6 +115,7 @@ class EmulatedProvider(Provider):
             return
         suffix = f"-{random_seed.hex()[:7]}"
         inputs[name] = old.get(name) or f"{resource.name[: longest - len(suffix)]}{suffix}"
+        inputs[_DEFAULTS] = [name]
 
     def diff(self, resource: Resource, resource_id: str, old: Properties, new: Properties, outputs: Properties) -> Diff:
         """Compare inputs; a changed name replaces, as do the properties that the real provider replaces for."""
@@ -120,7 +124,7 @@ class EmulatedProvider(Provider):
         renaming = () if resource.type in self.renamed_in_place else (name, f"{name}Prefix")
         found = differences(plain(old), plain(new), (*renaming, *self.replacing.get(resource.type, ())))
         # A name that the program fixes is still taken when the replacement is made.
-        fixed = new.get(name) is not None and new.get(name) == old.get(name)
+        fixed = name in new and new[name] == old.get(name) and name not in new.get(_DEFAULTS, ())
         replaces = any(difference.replaces for difference in found)
         return Diff(found, delete_before_replace=replaces and fixed)
 

@@ -163,6 +163,18 @@ def engine_of(process: subprocess.Popen[str]) -> int:
     return found[0]
 
 
+def wait_for_end_of(pid: int) -> None:
+    """Wait for a process that is not our child."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(_POLL_SECONDS)
+    raise AssertionError(f"process {pid} does not end")
+
+
 def kill_group(process: subprocess.Popen[str]) -> None:
     """Kill everything that a sandbox process started in its own session, as a power cut would."""
     os.killpg(process.pid, signal.SIGKILL)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 
-from tests.engine.harness import Sandbox, engine_of, kill_group, wait_until
+from tests.engine.harness import Sandbox, engine_of, kill_group, wait_for_end_of, wait_until
 
 pytestmark = pytest.mark.engine
 
@@ -84,13 +86,29 @@ def test_after_kill_9_of_the_engine_the_next_update_takes_over_what_was_left(san
     assert sandbox.account() == []
 
 
-def test_an_update_that_dies_in_the_middle_with_all_of_the_sandbox_is_ended_by_the_next_one(sandbox: Sandbox):
-    """A power cut: sandbox, engine and program are gone at once, with the VPC made and a subnet still in the making."""
+def _power_cut(process: subprocess.Popen[str]) -> None:
+    """Sandbox, engine and program are gone at once."""
+    kill_group(process)
+
+
+def _only_the_sandbox(process: subprocess.Popen[str]) -> None:
+    """The clouds are gone; the engine finds nobody there, and ends."""
+    engine = engine_of(process)
+    process.kill()
+    process.communicate()
+    wait_for_end_of(engine)
+
+
+@pytest.mark.parametrize("kill", [_power_cut, _only_the_sandbox])
+def test_an_update_that_dies_in_the_middle_is_ended_by_the_next_one(
+    sandbox: Sandbox, kill: Callable[[subprocess.Popen[str]], None]
+):
+    """Everything but one subnet is made, and that one is still in the making."""
     sandbox.write(PROGRAM)
     assert sandbox.run("fault", "add", "--type", SUBNET, "--name", "subnet-5", "--latency", FOR_EVER).code == 0
     process = sandbox.start("--", "pulumi", "up", "--yes", "--skip-preview")
     wait_until(lambda: _made(sandbox)[SUBNET] == 5, process)
-    kill_group(process)
+    kill(process)
     assert _made(sandbox) == {"aws:ec2/vpc:Vpc": 1, SUBNET: 5}  # the latency held the sixth
 
     assert sandbox.run("fault", "clear").code == 0
