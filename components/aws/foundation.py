@@ -48,11 +48,9 @@ class AwsFoundationArgs:
     stack: str
 
     def __post_init__(self) -> None:
-        # What S3, RDS and ECR take alike; their limits of length are judged where the names are made.
-        if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", self.prefix):
+        if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", self.prefix):  # what S3, RDS and ECR take alike
             raise pulumi.RunError(
-                f"project and stack name: {self.prefix} begins AWS names, so it must be lower-case letters, digits and "
-                "single hyphens, and start with a letter: choose another project or stack name"
+                f"project and stack name: {self.prefix} begins AWS names: lower-case letters, digits and single hyphens"
             )
 
     @property

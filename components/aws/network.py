@@ -288,7 +288,15 @@ class Network(pulumi.ComponentResource):
             actions=("logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams"),
             resources=[pulumi.Output.concat(group.arn, ":*")],  # the streams of this group
         )
-        permission = iam.RolePolicy(f"{self._name}-flows", role=role.name, policy=render([write]), opts=self._child)
+        find = Statement(
+            sid="FindTheGroup",
+            actions=("logs:DescribeLogGroups",),
+            # Names only, of any group: it is a question about all of them (VPC user guide, "Flow logs IAM role").
+            resources=[f"arn:{args.account.partition}:logs:{args.account.region}:{args.account.id}:log-group:*"],
+        )
+        permission = iam.RolePolicy(
+            f"{self._name}-flows", role=role.name, policy=render([write, find]), opts=self._child
+        )
         ec2.FlowLog(
             f"{self._name}-flows",
             vpc_id=self.vpc_id,

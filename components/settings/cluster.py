@@ -45,7 +45,8 @@ class ClusterSettings(Section):
         public_access_cidrs: Networks that may reach the API server from outside the VPC; empty makes it private.
         access: Who may use the cluster, besides the principal that created it, which must not be named here: EKS has
             made its entry already.
-        support: ``extended`` keeps an old version for 0.60 USD an hour instead of 0.10.
+        support: ``extended`` keeps an old version for 0.60 USD an hour instead of 0.10. With ``standard`` EKS upgrades
+            by itself when a version's time is over; raise kubernetesVersion before that.
         log_retention_days: How long control-plane logs are kept, audit among them.
         addon_versions: Overrides of the pinned add-on versions, by add-on name.
     """

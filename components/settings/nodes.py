@@ -23,12 +23,14 @@ class NodeGroupSettings(Section):
         capacity: Purchase option; ``spot`` nodes may leave with two minutes' notice.
         instance_types: EC2 types, the smallest first: the autoscaler reckons with the first and may start any of them.
         min_size: Nodes kept when idle.
-        max_size: Nodes at most; counts in full against quotas and the budget.
+        max_size: Nodes at most; counts in full against quotas and the budget. Use ``pulumi up --refresh`` to change it,
+            or the group goes back to the size that Pulumi last saw.
         desired_size: Nodes to have after the next update. Unset, the size is the autoscaler's. Set it for one update
             together with a minSize above the nodes that run now, which EKS refuses otherwise; then leave it out again.
         root_volume_gib: Root volume of each node in GiB; without instance store it also holds images and pod data.
         zones: Only these of the network's zones; empty for all. GPU types are not in every zone. Another list of types,
-            zones or another purchase option replaces the group: new nodes first, then the old ones are drained.
+            zones or another purchase option replaces the group, within minutes and with both against the quota. To move
+            a busy group gently, add another beside it, and remove it when it is empty.
     """
 
     name: Annotated[Name, Field(max_length=38)]
@@ -103,8 +105,8 @@ class NodeGroupSettings(Section):
     @field_validator("desired_size")
     @classmethod
     def _desire_is_in_the_range(cls, value: int | None, info: ValidationInfo) -> int | None:
-        least, most = info.data.get("min_size"), info.data.get("max_size")
-        if None not in (value, least, most) and not least <= value <= most:
+        least, most = info.data.get("min_size", 0), info.data.get("max_size", 450)
+        if value is not None and not least <= value <= most:
             raise ValueError(f"must be from minSize {least} to maxSize {most}; got {value}")
         return value
 

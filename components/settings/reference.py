@@ -104,6 +104,8 @@ def _default(field: FieldInfo) -> str:
             return f"`{str(value).lower()}`"
         case "" | () | {}:
             return "empty"
+        case None:
+            return "unset"
         case tuple():
             return ", ".join(f"`{one}`" for one in cast("tuple[object, ...]", value))
         case _:

@@ -10,7 +10,7 @@ from sandbox.aws.data_sources import DATA_SOURCES, answer
 from sandbox.aws.identifiers import ACCOUNT_ID, Place, identified
 from sandbox.aws.outputs import COMPUTED, COUNTERS, complete
 from sandbox.aws.replacements import REPLACING
-from sandbox.aws.rules import refusal_to_delete
+from sandbox.aws.rules import refusal_to_delete, refused_inputs
 from sandbox.emulated import EmulatedProvider
 from sandbox.provider import CheckFailure, ProviderError, Resource
 from sandbox.store import Record, Store
@@ -108,6 +108,10 @@ class AwsProvider(EmulatedProvider):
         for name in COUNTERS.get(resource.type, ()):
             outputs[name] = UNKNOWN if preview else int(record.outputs.get(name, 0)) + 1
         return {**outputs, **self._with_default_tags(fields, new)}
+
+    def more_failures(self, resource: Resource, inputs: Properties) -> Sequence[CheckFailure]:
+        """Refuse what AWS refuses although the types are right."""
+        return refused_inputs(resource.type, inputs)
 
     def refuse_delete(self, record: Record) -> str | None:
         """Refuse what AWS refuses: protection, missing snapshots, dependants."""

@@ -1,4 +1,4 @@
-"""What AWS refuses to delete."""
+"""What AWS itself refuses, beyond what the types say."""
 
 from __future__ import annotations
 
@@ -7,11 +7,35 @@ import re
 from collections.abc import Callable
 from typing import Final
 
+from sandbox.provider import CheckFailure
 from sandbox.store import Record
+from sandbox.values import Properties, is_object
 
 _REFERRED: Final = re.compile(r"(vpc|subnet|sg|igw|nat|eipalloc|rtb|lt|fs)-[0-9a-f]{17}")
 # Parts of a resource that AWS deletes with it, whatever still names it.
 _PARTS: Final = frozenset({"aws:ec2/defaultSecurityGroup:DefaultSecurityGroup"})
+
+
+# EC2 API, CreateSecurityGroup: what a description may be made of.
+_DESCRIPTION: Final = re.compile(r"[a-zA-Z0-9. _\-:/()#,@\[\]+=&;{}!$*]{1,255}")
+
+
+def refused_inputs(type_token: str, inputs: Properties) -> list[CheckFailure]:
+    """Return AWS's refusals of what was asked for; unknown values are not judged."""
+    if type_token == "aws:eks/nodeGroup:NodeGroup" and is_object(sizes := inputs.get("scalingConfig")):
+        least, wanted, most = (sizes.get(name) for name in ("minSize", "desiredSize", "maxSize"))
+        if isinstance(least, int) and isinstance(wanted, int) and least > wanted:
+            reason = f"Minimum capacity {least} can't be greater than desired size {wanted}"
+            return [CheckFailure("scalingConfig.minSize", reason)]
+        if isinstance(wanted, int) and isinstance(most, int) and wanted > most:
+            reason = f"desired capacity {wanted} can't be greater than max size {most}"
+            return [CheckFailure("scalingConfig.desiredSize", reason)]
+    if type_token == "aws:ec2/securityGroup:SecurityGroup":
+        description = inputs.get("description")
+        if isinstance(description, str) and not _DESCRIPTION.fullmatch(description):
+            reason = "Invalid security group description: valid are a-z, A-Z, 0-9, spaces and ._-:/()#,@[]+=&;{}!$*"
+            return [CheckFailure("description", reason)]
+    return []
 
 
 def refusal_to_delete(record: Record, records: Callable[[], list[Record]]) -> str | None:

@@ -43,10 +43,11 @@ class _Names:
             for key, value in (("id", resource.get("id")), ("arn", outputs.get("arn")), ("url", outputs.get("url"))):
                 if isinstance(value, str) and not _made_of(value, given):
                     found.setdefault(value, f"<{key} of {name}>")
-        for resource in resources:  # what a resource computes beside itself, such as a database its secret
+        for resource in resources:  # what it computes or draws, such as a database's secret
             name, given = resource["urn"].rsplit("::", 1)[1], set(_strings(resource.get("inputs")))
             for value in _strings(resource.get("outputs")):
-                if value.startswith(("arn:", "https://")) and not _made_of(value, given):
+                drawn = resource["type"].startswith("random:") or value.startswith(("arn:", "https://"))
+                if drawn and not _made_of(value, given):
                     found.setdefault(value, f"<computed by {name}>")
         self._found = found
         longest_first = sorted(found, key=lambda text: (-len(text), text))

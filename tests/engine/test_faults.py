@@ -110,6 +110,8 @@ def test_an_update_that_dies_in_the_middle_is_ended_by_the_next_one(
     wait_until(lambda: _made(sandbox)[SUBNET] == 5, process)
     kill(process)
     assert _made(sandbox) == {"aws:ec2/vpc:Vpc": 1, SUBNET: 5}  # the latency held the sixth
+    # Files that are not written in one step would be half there after a kill at the wrong moment.
+    assert not list((sandbox.home / "state").rglob("*.attrs"))
 
     assert sandbox.run("fault", "clear").code == 0
     sandbox.up()

@@ -134,8 +134,9 @@ def test_flow_logs_are_encrypted_kept_for_a_time_and_written_by_a_role_for_nothi
     group = recorded.one("aws:cloudwatch/logGroup:LogGroup").inputs
     assert group["retentionInDays"] == 30
     assert group["kmsKeyId"] == ARGS.logs_key_arn
-    (statement,) = json.loads(recorded.one("aws:iam/rolePolicy:RolePolicy").inputs["policy"])["Statement"]
-    assert all(resource.endswith("network-flows:*") for resource in statement["Resource"])
+    write, find = json.loads(recorded.one("aws:iam/rolePolicy:RolePolicy").inputs["policy"])["Statement"]
+    assert all(resource.endswith("network-flows:*") for resource in write["Resource"])
+    assert find["Action"] == ["logs:DescribeLogGroups"], "the service looks for its group before it writes"
     assert recorded.one("aws:ec2/flowLog:FlowLog").inputs["trafficType"] == "ALL"
 
 

@@ -14,6 +14,7 @@ from sandbox.aws.data_sources import DATA_SOURCES, answer
 from sandbox.aws.identifiers import Place
 from sandbox.aws.provider import AwsProvider
 from sandbox.aws.replacements import REPLACING
+from sandbox.aws.rules import refused_inputs
 from sandbox.emulated import differences
 from sandbox.provider import ProviderError, Resource
 from sandbox.schema import resource_schema
@@ -361,3 +362,27 @@ def test_data_sources_answer_for_the_place_that_asks(store: Store):
     partition, _ = aws.invoke("aws:index/getPartition:getPartition", {})
     assert zones["names"] == ["cn-north-1a", "cn-north-1b", "cn-north-1c"]
     assert (partition["partition"], partition["dnsSuffix"]) == ("aws-cn", "amazonaws.com.cn")
+
+
+@pytest.mark.parametrize(
+    ("kind", "inputs", "path"),
+    [
+        ("aws:eks/nodeGroup:NodeGroup", {"scalingConfig": {"minSize": 2, "desiredSize": 1, "maxSize": 3}}, "minSize"),
+        (
+            "aws:eks/nodeGroup:NodeGroup",
+            {"scalingConfig": {"minSize": 0, "desiredSize": 4, "maxSize": 3}},
+            "desiredSize",
+        ),
+        ("aws:ec2/securityGroup:SecurityGroup", {"description": "the cluster's pods"}, "description"),
+    ],
+)
+def test_what_only_the_cloud_refuses_is_refused_here_with_its_path(kind, inputs, path):
+    (failure,) = refused_inputs(kind, inputs)
+    assert failure.property.endswith(path)
+
+
+def test_sizes_and_descriptions_that_aws_takes_are_taken_and_unknown_ones_are_not_judged():
+    sizes = {"minSize": 1, "desiredSize": 1, "maxSize": 3}
+    assert refused_inputs("aws:eks/nodeGroup:NodeGroup", {"scalingConfig": sizes}) == []
+    assert refused_inputs("aws:eks/nodeGroup:NodeGroup", {"scalingConfig": {**sizes, "minSize": UNKNOWN}}) == []
+    assert refused_inputs("aws:ec2/securityGroup:SecurityGroup", {"description": "pods: 5432 (TLS)"}) == []
