@@ -127,9 +127,9 @@ def _preview(project: Path) -> Measured:
         program_peak = program_cpu = 0.0
         while process.poll() is None:
             for pid, peak, cpu, is_program in _tree(process.pid):
-                peaks[pid] = peak
+                peaks[pid] = max(peak, peaks.get(pid, 0))  # a process that has ended and was not waited for shows none
                 if is_program:
-                    program_peak, program_cpu = peak, cpu
+                    program_peak, program_cpu = max(peak, program_peak), max(cpu, program_cpu)
             time.sleep(_SAMPLE_SECONDS)
         seconds = time.monotonic() - started
     if process.returncode:

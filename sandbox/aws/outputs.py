@@ -51,6 +51,15 @@ def _merged(expected: Type, given: Any, known: Any, place: Place, *, preview: bo
     return given
 
 
+def carried(new: Any, outputs: Any, inputs: Any) -> Any:
+    """Return new inputs with what AWS had computed inside their objects: an update does not forget it."""
+    if not (is_object(new) and is_object(outputs)):
+        return new
+    old = inputs if is_object(inputs) else {}
+    computed = {key: value for key, value in outputs.items() if key not in new and key not in old}
+    return {**computed, **{key: carried(value, outputs.get(key), old.get(key)) for key, value in new.items()}}
+
+
 def _invented(name: str, expected: Type, place: Place) -> Any:
     if expected.kind == "boolean":
         return False

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final
 
 from sandbox.aws.data_sources import DATA_SOURCES, answer
 from sandbox.aws.identifiers import ACCOUNT_ID, Place, identified
-from sandbox.aws.outputs import COMPUTED, COUNTERS, complete
+from sandbox.aws.outputs import COMPUTED, COUNTERS, carried, complete
 from sandbox.aws.replacements import REPLACING
 from sandbox.aws.rules import refusal_to_delete, refused_inputs
 from sandbox.emulated import EmulatedProvider
@@ -104,7 +104,8 @@ class AwsProvider(EmulatedProvider):
         """Return the new inputs over the old outputs; counters move."""
         fields = self._schema(resource).outputs
         kept = {k: v for k, v in record.outputs.items() if k not in record.inputs or k in new or fields[k].required}
-        outputs = {**kept, **complete(fields, {**kept, **new}, {}, self._place(new), preview=preview)}
+        asked = {**kept, **carried(new, record.outputs, record.inputs)}
+        outputs = {**kept, **complete(fields, asked, {}, self._place(new), preview=preview)}
         for name in COUNTERS.get(resource.type, ()):
             outputs[name] = UNKNOWN if preview else int(record.outputs.get(name, 0)) + 1
         return {**outputs, **self._with_default_tags(fields, new)}

@@ -386,3 +386,21 @@ def test_sizes_and_descriptions_that_aws_takes_are_taken_and_unknown_ones_are_no
     assert refused_inputs("aws:eks/nodeGroup:NodeGroup", {"scalingConfig": sizes}) == []
     assert refused_inputs("aws:eks/nodeGroup:NodeGroup", {"scalingConfig": {**sizes, "minSize": UNKNOWN}}) == []
     assert refused_inputs("aws:ec2/securityGroup:SecurityGroup", {"description": "pods: 5432 (TLS)"}) == []
+
+
+def test_an_update_keeps_what_the_cloud_had_computed_inside_an_object(aws: AwsProvider):
+    """Else every rule that names the cluster's security group would lose it when another subnet is added."""
+    kind = "aws:eks/cluster:Cluster"
+    inputs = {
+        "roleArn": "arn:aws:iam::123456789012:role/eks",
+        "vpcConfig": {"subnetIds": ["subnet-1"], "publicAccessCidrs": ["198.51.100.0/24"]},
+    }
+    resource_id, outputs = create(aws, kind, **inputs)
+    new = {**inputs, "vpcConfig": {"subnetIds": ["subnet-1", "subnet-2"]}}
+
+    for preview in (True, False):
+        updated = aws.update(resource(kind), resource_id, inputs, new, outputs, 0, preview=preview)
+        assert updated["vpcConfig"]["clusterSecurityGroupId"] == outputs["vpcConfig"]["clusterSecurityGroupId"]
+        assert updated["vpcConfig"]["subnetIds"] == ["subnet-1", "subnet-2"]
+        assert "publicAccessCidrs" not in updated["vpcConfig"]
+        assert updated["endpoint"] == outputs["endpoint"]
