@@ -69,7 +69,7 @@ class AwsFoundation(pulumi.ComponentResource):
         settings, prefix = args.settings, args.prefix
         tags = default_tags(args)
         provider = _provider(f"{name}-aws", settings.aws.region, settings, tags)
-        account = _account(provider, settings.aws.region)
+        account = _account(provider, settings)
         child = pulumi.ResourceOptions(parent=self, provider=provider)
 
         keys = Keys(
@@ -392,8 +392,13 @@ def _provider(name: str, region: str, settings: Settings, tags: Mapping[str, str
     )
 
 
-def _account(provider: aws.Provider, region: str) -> Account:
-    """Ask whose credentials these are: names and policies carry the number, and are to be known at preview."""
-    options = pulumi.InvokeOptions(provider=provider)
-    identity = aws.get_caller_identity(opts=options)
-    return Account(id=identity.account_id, partition=aws.get_partition(opts=options).partition, region=region)
+def _account(provider: aws.Provider, settings: Settings) -> Account:
+    """Say whose account this is; names and policies carry the number, and are to be known at preview.
+
+    Where the settings name the account, the provider holds the credentials against it, and nobody need be asked.
+    """
+    account_id = settings.aws.account_id
+    if not account_id:
+        account_id = aws.get_caller_identity(opts=pulumi.InvokeOptions(provider=provider)).account_id
+    # Every region that the settings take is in the commercial partition.
+    return Account(id=account_id, partition="aws", region=settings.aws.region)

@@ -125,6 +125,8 @@ def _message(error: Any) -> str:
             return f"must be {error['ctx']['expected']}{got}".replace("'", "")
         case "string_pattern_mismatch":
             return f"must match {error['ctx']['pattern']}{got}"
+        case "int_parsing" | "int_type" | "int_from_float":
+            return f"must be a whole number{got}"
         case "bool_parsing" | "bool_type":
             return f"must be true or false{got}"
         case "greater_than_equal":

@@ -268,3 +268,18 @@ REPLACING: Final[Mapping[str, Sequence[str]]] = {
     ),
     "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": ("securityGroupId",),
 }
+
+# Types that nothing but another name replaces, by the same reading.
+ONLY_BY_NAME: Final = frozenset(
+    {
+        "aws:cloudwatch/metricAlarm:MetricAlarm",
+        "aws:ec2/internetGateway:InternetGateway",
+        "aws:ec2/launchTemplate:LaunchTemplate",
+        "aws:ecr/registryScanningConfiguration:RegistryScanningConfiguration",
+        "aws:elasticache/subnetGroup:SubnetGroup",
+        "aws:kms/alias:Alias",
+        "aws:rds/eventSubscription:EventSubscription",
+        "aws:rds/subnetGroup:SubnetGroup",
+        "aws:secretsmanager/secret:Secret",
+    }
+)

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from sandbox.aws.data_sources import DATA_SOURCES, answer
 from sandbox.aws.identifiers import Place
 from sandbox.aws.provider import AwsProvider
-from sandbox.aws.replacements import REPLACING
+from sandbox.aws.replacements import ONLY_BY_NAME, REPLACING
 from sandbox.aws.rules import refused_inputs
 from sandbox.emulated import differences
 from sandbox.provider import ProviderError, Resource
@@ -404,3 +405,13 @@ def test_an_update_keeps_what_the_cloud_had_computed_inside_an_object(aws: AwsPr
         assert updated["vpcConfig"]["subnetIds"] == ["subnet-1", "subnet-2"]
         assert "publicAccessCidrs" not in updated["vpcConfig"]
         assert updated["endpoint"] == outputs["endpoint"]
+
+
+def test_every_type_of_the_shipped_stacks_was_held_against_the_real_provider():
+    """A new type must be read off the provider's plans before the sandbox may say what replaces it."""
+    golden = Path(__file__).resolve().parents[1] / "golden"
+    named = {key.split(" ")[0] for path in golden.glob("*.yaml") for key in yaml.safe_load(path.read_text())}
+    used = {name for name in named if name.startswith("aws:")}
+
+    assert len(used) > 50
+    assert used - set(REPLACING) - ONLY_BY_NAME == set()
