@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -192,7 +193,11 @@ def test_a_gpu_node_comes_for_a_pod_that_the_scheduler_puts_on_it(stack: Stack):
     declared = Declared(stack, "apps/v1:Deployment", model).create()
     pods = stack.client.items("/api/v1/namespaces/default/pods", labelSelector="app=model")
     assert pods[0]["spec"]["nodeName"] == "gpu-0"
-    assert stack.client.request("GET", "/api/v1/nodes/gpu-0")["spec"]["taints"] == list(GROUPS[1].taints)
+    # The node was on trial until the pod was there; the autoscaler ends that right after.
+    deadline = time.monotonic() + 60
+    while (taints := stack.client.request("GET", "/api/v1/nodes/gpu-0")["spec"]["taints"]) != list(GROUPS[1].taints):
+        assert time.monotonic() < deadline, taints
+        time.sleep(0.1)
     declared.delete()
 
 

@@ -14,7 +14,8 @@ _SIGNATURE: Final = "4dabf18193072939515e22adb298388d"  # marks a secret in the 
 _OPTIONS: Final = ("protect", "retainOnDelete", "ignoreChanges", "customTimeouts", "replaceOnChanges", "hideDiff")
 # What is drawn at random and is no identifier of a resource: hashes, and the suffix of a generated name.
 _RANDOM: Final = re.compile(
-    r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b[0-9]*[A-Fa-f][0-9A-Fa-f]{11,}\b|(?<=-)[0-9a-f]{7}(?![0-9A-Za-z])"
+    r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|(?<=-)[0-9a-f]{17}\b"
+    r"|\b(?=[0-9]*[A-Fa-f])[0-9A-Fa-f]{12,}\b|(?<=-)[0-9a-f]{7}(?![0-9A-Za-z])"
 )
 _SHORTEST_IDENTIFIER: Final = 6  # shorter ones (`none`) are words
 
