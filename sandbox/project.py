@@ -15,6 +15,7 @@ import yaml
 
 from sandbox import paths
 from sandbox.engine import Engine
+from sandbox.processes import alive
 
 # What belongs to the user's own secrets provider; the sandbox has a passphrase of its own.
 _FOREIGN_KEYS = ("secretsprovider", "encryptedkey", "encryptionsalt")
@@ -148,25 +149,13 @@ def release_stale_lock(project: Project, engine: Engine, env: dict[str, str]) ->
     held = sorted(project.locks.glob("*.json")) if project.locks.exists() else []
     for lock in held:
         pid = int(json.loads(lock.read_text()).get("pid", 0))
-        if _alive(pid):
+        if alive(pid):
             raise ProjectError(
                 f"another update of stack {project.stack} is running (process {pid}); wait for it to end"
             )
     if held:
         run(engine, env, project, "cancel", "--yes", "--stack", project.stack)
     return bool(held)
-
-
-def _alive(pid: int) -> bool:
-    if pid <= 0:
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def run(engine: Engine, env: dict[str, str], project: Project, *arguments: str) -> None:

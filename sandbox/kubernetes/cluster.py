@@ -19,6 +19,7 @@ from pathlib import Path
 import yaml
 
 from sandbox.kubernetes.api import Client
+from sandbox.processes import alive
 from sandbox.toolchain.control_plane import ControlPlaneBinaries
 
 # Six ports a cluster from a block of its own: below the range that systems give to outgoing connections (Linux from
@@ -176,7 +177,7 @@ class Cluster:
 
     def _running(self) -> bool:
         pids = [path.read_text().strip() for path in (self._home / "pids").glob("*.pid")]
-        return bool(pids) and all(_alive(pid) for pid in pids)
+        return bool(pids) and all(pid.isdigit() and alive(int(pid)) for pid in pids)
 
     def _kwokctl(self, *arguments: str, check: bool = True) -> None:
         program = self._folder / "kwokctl"  # remembered, so that stop and down need no search
@@ -249,13 +250,3 @@ def _answers(port: int) -> bool:
         return False
     finally:
         connection.close()
-
-
-def _alive(pid: str) -> bool:
-    if not pid.isdigit():
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except OSError:
-        return False
-    return True
