@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
 import pulumi
 import pulumi_aws as aws
@@ -25,12 +24,9 @@ from components.aws.nodes import ROLE_LABEL, NodeGroup, NodeGroupArgs, NodeRole
 from components.aws.objects import Objects, ObjectsArgs
 from components.aws.policy import Account
 from components.aws.registry import Registry, RegistryArgs, pull_through_permissions
-from components.aws.replication import Replication, ReplicationArgs
+from components.aws.replication import REPLICATED, Replication, ReplicationArgs
 from components.aws.secrets import Secrets, SecretsArgs, SecretVault
 from components.settings import Settings
-
-# What has no other copy: raw data, model weights and the record of how they came to be.
-_REPLICATED: Final[tuple[contract.BucketRole, ...]] = ("data", "models", "mlflow")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -285,7 +281,7 @@ class AwsFoundation(pulumi.ComponentResource):
                 source_account=account,
                 replica_account=replica_account,
                 replica_provider=abroad,
-                sources={role: objects.secure_buckets[role] for role in _REPLICATED},
+                sources={role: objects.secure_buckets[role] for role in REPLICATED},
                 source_kms_key_arn=keys.arns["objects"],
                 replica_kms_key_arn=replica_keys.arns["objects"],
                 force_destroy=not settings.protect,
