@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 import pulumi
 import pulumi_kubernetes as kubernetes
@@ -17,12 +17,18 @@ from components.capacity import NodeShape
 
 BucketRole = Literal["data", "models", "mlflow", "pipelines", "vectors", "logs", "backups"]
 """What a bucket is for: raw and processed data; registry artifacts and the Triton repository; MLflow artifacts;
-pipeline artifacts; vectors; logs and traces; cluster and vector-store backups."""
+pipeline artifacts; vectors; logs and traces; cluster and vector-store backups, under a key of their own."""
 
 NodeRole = Literal["system", "cpu", "gpu-training", "gpu-inference"]
 """Rows of the architecture's node table."""
 
 Access = Literal["read", "read-write"]
+
+AccessRole = Literal["platform-admin", "ml-engineer", "viewer"]
+"""Who people are to the platform; the cloud's sign-in puts them into a Kubernetes group for each."""
+
+Exposure = Literal["internal", "internet-facing"]
+"""From where a load balancer can be reached."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +44,49 @@ class Taint:
     key: str
     value: str
     effect: Literal["NoSchedule", "NoExecute", "PreferNoSchedule"]
+
+
+ROLE_LABEL: Final = "llmops/role"
+"""Label of every node: its :data:`NodeRole`."""
+
+# The taint that NVIDIA's own charts tolerate out of the box, and the one that GKE sets by itself.
+GPU_TAINT: Final = Taint(key="nvidia.com/gpu", value="present", effect="NoSchedule")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddressRange:
+    """Addresses as network policies name them; plain.
+
+    Attributes:
+        cidr: Such as ``10.0.0.0/16``.
+        excluding: Parts of it that are left out.
+    """
+
+    cidr: str
+    excluding: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Networks:
+    """Addresses of what is no pod: network policies open the way to and from them. Everything here is plain.
+
+    Attributes:
+        api_server: The Kubernetes API as pods address it, and as the network sees it.
+        control_plane: Where the API server calls webhooks and aggregated APIs from.
+        nodes: Nodes; kubelet probes come from there.
+        load_balancers: Where requests and health checks of load balancers come from.
+        stores: The database, the cache and the shared files.
+        cloud_apis: Object store, secret store, token service and the cloud's other APIs.
+        internet: Everything outside.
+    """
+
+    api_server: tuple[AddressRange, ...]
+    control_plane: tuple[AddressRange, ...]
+    nodes: tuple[AddressRange, ...]
+    load_balancers: tuple[AddressRange, ...]
+    stores: tuple[AddressRange, ...]
+    cloud_apis: tuple[AddressRange, ...]
+    internet: tuple[AddressRange, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +126,11 @@ class Cluster:
         provider: Applies objects to this cluster.
         pools: Node groups, plain.
         default_storage_class: Encrypted block storage.
+        snapshot_driver: CSI driver that can snapshot volumes of the default class.
+        gpu_software: Who brings the NVIDIA driver and container toolkit: the node image, or the GPU Operator.
+        access_groups: Kubernetes group of everybody with a role; plain.
+        team_groups: Kubernetes group of every team, by team; plain.
+        networks: Addresses around the pods.
         ready: Resources that must exist before pods can run (nodes, DNS, network plugin); for ``depends_on``.
     """
 
@@ -87,6 +141,11 @@ class Cluster:
     provider: kubernetes.Provider
     pools: tuple[NodePool, ...]
     default_storage_class: str
+    snapshot_driver: str
+    gpu_software: Literal["node-image", "operator"]
+    access_groups: Mapping[AccessRole, str]
+    team_groups: Mapping[str, str]
+    networks: Networks
     ready: tuple[pulumi.Resource, ...]
 
 
@@ -222,7 +281,12 @@ class SecretGrant:
     entries: Sequence[str]
 
 
-Grant = ObjectGrant | SecretGrant
+@dataclass(frozen=True, kw_only=True)
+class DnsGrant:
+    """Writing TXT records of the stack's DNS zone, to prove to a certificate authority that the domain is ours."""
+
+
+Grant = ObjectGrant | SecretGrant | DnsGrant
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,12 +328,42 @@ class Registry:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LoadBalancers:
+    """How a Kubernetes service of type LoadBalancer gets its load balancer.
+
+    Attributes:
+        annotations: Annotations of the service, by who may reach it.
+        ready: The controller that makes load balancers, and removes them; for ``depends_on``, so that on destroy it
+            outlives the services.
+    """
+
+    annotations: Mapping[Exposure, Mapping[str, str]]
+    ready: tuple[pulumi.Resource, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DnsZone:
+    """The public DNS zone in which certificates are proven. Everything here is plain.
+
+    Attributes:
+        kind: Which DNS-01 solver of cert-manager fits.
+        id: The zone's id at the cloud.
+        region: Region that the solver's API calls are signed for.
+    """
+
+    kind: Literal["route53", "cloud-dns"]
+    id: str
+    region: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Foundation:
     """Everything below the platform.
 
     Attributes:
         cloud: Which foundation this is; for messages and outputs, not for decisions.
         region: Region or site; plain.
+        dns: The DNS zone; none where the settings name none.
     """
 
     cloud: Literal["aws", "gcp", "onprem"]
@@ -282,3 +376,5 @@ class Foundation:
     secrets: SecretStore
     identity: Identity
     registry: Registry
+    load_balancers: LoadBalancers
+    dns: DnsZone | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final, Literal
 
 # Newest minor that every chart we install supports: Volcano 1.15 and Velero 1.18 stop at 1.35 (their support matrices).
@@ -30,4 +31,87 @@ EKS_ADDONS: Final[dict[AddonName, str]] = {
     "aws-efs-csi-driver": "v3.4.1-eksbuild.1",
     "aws-mountpoint-s3-csi-driver": "v2.7.0-eksbuild.1",
     "snapshot-controller": "v8.6.0-eksbuild.4",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chart:
+    """One Helm chart at one version.
+
+    Attributes:
+        repository: Where it is published: ``https://…`` or ``oci://…`` without the chart's own name.
+        name: Name in the repository.
+        version: Chart version.
+    """
+
+    repository: str
+    name: str
+    version: str
+
+
+_ISTIO: Final = "https://istio-release.storage.googleapis.com/charts"
+# One version for all of Istio's charts: they are released, and must be upgraded, together.
+# renovate: datasource=helm depName=istiod registryUrl=https://istio-release.storage.googleapis.com/charts
+ISTIO: Final = "1.30.3"
+
+ChartName = Literal[
+    "argo-cd",
+    "aws-load-balancer-controller",
+    "cert-manager",
+    "cluster-autoscaler",
+    "dcgm-exporter",
+    "external-secrets",
+    "gpu-operator",
+    "istio-base",
+    "istio-cni",
+    "istio-gateway",
+    "istiod",
+    "keda",
+    "metrics-server",
+    "nvidia-device-plugin",
+    "velero",
+    "volcano",
+    "ztunnel",
+]
+
+
+def _chart(repository: str, name: str, version: str) -> Chart:
+    return Chart(repository=repository, name=name, version=version)
+
+
+# The comment above each line tells Renovate where newer versions are announced.
+CHARTS: Final[dict[ChartName, Chart]] = {
+    # renovate: datasource=helm depName=argo-cd registryUrl=https://argoproj.github.io/argo-helm
+    "argo-cd": _chart("https://argoproj.github.io/argo-helm", "argo-cd", version="10.1.1"),
+    # renovate: datasource=helm depName=aws-load-balancer-controller registryUrl=https://aws.github.io/eks-charts
+    "aws-load-balancer-controller": _chart(
+        "https://aws.github.io/eks-charts", "aws-load-balancer-controller", version="3.5.0"
+    ),
+    # renovate: datasource=docker depName=cert-manager packageName=quay.io/jetstack/charts/cert-manager
+    "cert-manager": _chart("oci://quay.io/jetstack/charts", "cert-manager", version="v1.21.1"),
+    # renovate: datasource=helm depName=cluster-autoscaler registryUrl=https://kubernetes.github.io/autoscaler
+    "cluster-autoscaler": _chart("https://kubernetes.github.io/autoscaler", "cluster-autoscaler", version="9.59.0"),
+    # renovate: datasource=helm depName=dcgm-exporter registryUrl=https://nvidia.github.io/dcgm-exporter/helm-charts
+    "dcgm-exporter": _chart("https://nvidia.github.io/dcgm-exporter/helm-charts", "dcgm-exporter", version="4.8.2"),
+    # renovate: datasource=helm depName=external-secrets registryUrl=https://charts.external-secrets.io
+    "external-secrets": _chart("https://charts.external-secrets.io", "external-secrets", version="2.9.0"),
+    # renovate: datasource=helm depName=gpu-operator registryUrl=https://helm.ngc.nvidia.com/nvidia
+    "gpu-operator": _chart("https://helm.ngc.nvidia.com/nvidia", "gpu-operator", version="v26.7.0"),
+    "istio-base": _chart(_ISTIO, "base", ISTIO),
+    "istio-cni": _chart(_ISTIO, "cni", ISTIO),
+    "istio-gateway": _chart(_ISTIO, "gateway", ISTIO),
+    "istiod": _chart(_ISTIO, "istiod", ISTIO),
+    # renovate: datasource=helm depName=keda registryUrl=https://kedacore.github.io/charts
+    "keda": _chart("https://kedacore.github.io/charts", "keda", version="2.20.2"),
+    # renovate: datasource=helm depName=metrics-server registryUrl=https://kubernetes-sigs.github.io/metrics-server
+    "metrics-server": _chart("https://kubernetes-sigs.github.io/metrics-server", "metrics-server", version="3.13.1"),
+    # renovate: datasource=helm depName=nvidia-device-plugin registryUrl=https://nvidia.github.io/k8s-device-plugin
+    "nvidia-device-plugin": _chart(
+        "https://nvidia.github.io/k8s-device-plugin", "nvidia-device-plugin", version="0.20.0"
+    ),
+    # renovate: datasource=helm depName=velero registryUrl=https://vmware-tanzu.github.io/helm-charts
+    "velero": _chart("https://vmware-tanzu.github.io/helm-charts", "velero", version="12.1.0"),
+    # renovate: datasource=helm depName=volcano registryUrl=https://volcano-sh.github.io/helm-charts
+    "volcano": _chart("https://volcano-sh.github.io/helm-charts", "volcano", version="1.15.1"),
+    "ztunnel": _chart(_ISTIO, "ztunnel", ISTIO),
 }

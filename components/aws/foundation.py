@@ -20,7 +20,7 @@ from components.aws.files import CSI_DRIVER, AccessPoint, Files, FilesArgs
 from components.aws.identity import AwsIdentity
 from components.aws.keys import Keys, KeysArgs
 from components.aws.network import Network, NetworkArgs
-from components.aws.nodes import ROLE_LABEL, NodeGroup, NodeGroupArgs, NodeRole
+from components.aws.nodes import NodeGroup, NodeGroupArgs, NodeRole
 from components.aws.objects import Objects, ObjectsArgs
 from components.aws.policy import Account
 from components.aws.registry import Registry, RegistryArgs, pull_through_permissions
@@ -354,7 +354,7 @@ class AwsFoundation(pulumi.ComponentResource):
                 provider=cluster.provider,
                 issuer=cluster.issuer,
                 versions=settings.cluster.addons,
-                system_node_labels={ROLE_LABEL: "system"},
+                system_node_labels={contract.ROLE_LABEL: "system"},
                 storage_key_arn=keys.arns["storage"],
                 volume_tags=tags,
                 mounted_bucket_arns=[objects.arns["models"]],

@@ -17,15 +17,11 @@ from pulumi_aws import ec2, eks, iam
 
 from components.aws.policy import Statement, render, service_trust
 from components.capacity.ec2 import CATALOGUE, MAX_PODS, shape_of
-from components.contract import NodePool, Taint
+from components.contract import GPU_TAINT, ROLE_LABEL, NodePool
 from components.settings.nodes import GPU_ROLES, NodeGroupSettings
 
-ROLE_LABEL: Final = "llmops/role"
 GROUP_LABEL: Final = "llmops/node-group"
 GPU_LABEL: Final = "llmops/gpu-model"
-
-# The taint that NVIDIA's own charts tolerate out of the box.
-GPU_TAINT: Final = Taint(key="nvidia.com/gpu", value="present", effect="NoSchedule")
 
 # What a node may do: join, describe itself, pull images, also through the pull-through caches. Addresses for pods are
 # the business of the network plugin's own role.

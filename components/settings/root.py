@@ -13,7 +13,9 @@ from components.settings.base import Section
 from components.settings.cluster import ClusterSettings
 from components.settings.network import NetworkSettings
 from components.settings.nodes import NodeGroupSettings
+from components.settings.platform import PlatformSettings
 from components.settings.stores import CacheSettings, DatabaseSettings, FileSettings, ObjectSettings
+from components.settings.teams import TeamSettings
 from components.settings.workloads import WorkloadSettings
 
 RESERVED_TAGS = ("project", "stack", "owner", "cost-center", "managed-by")
@@ -60,6 +62,8 @@ class Settings(Section):
         registry: The container registry.
         budget: The monthly budget.
         alarms: Who is told.
+        platform: The systems on the cluster.
+        teams: Who uses the platform.
         workloads: Capacity that the node groups must be able to give; refused at preview where they cannot.
     """
 
@@ -81,6 +85,8 @@ class Settings(Section):
     registry: RegistrySettings = RegistrySettings()
     budget: BudgetSettings = BudgetSettings()
     alarms: AlarmSettings = AlarmSettings()
+    platform: PlatformSettings = PlatformSettings()
+    teams: tuple[TeamSettings, ...] = ()
     workloads: tuple[WorkloadSettings, ...] = workloads.table()
 
     @field_validator("tags")

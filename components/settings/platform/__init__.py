@@ -1,0 +1,48 @@
+"""The platform: one section for each system."""
+
+from __future__ import annotations
+
+from components.settings.base import Section
+from components.settings.platform.autoscaling import AutoscalingSettings
+from components.settings.platform.backups import BackupSettings
+from components.settings.platform.certificates import CertificateSettings
+from components.settings.platform.controllers import ControllerSettings
+from components.settings.platform.delivery import DeliverySettings
+from components.settings.platform.gateway import GatewaySettings
+from components.settings.platform.gpus import GpuSettings
+from components.settings.platform.isolation import IsolationSettings
+from components.settings.platform.mesh import MeshSettings
+from components.settings.platform.scheduling import SchedulingSettings
+from components.settings.platform.secrets import SecretSyncSettings
+
+
+class PlatformSettings(Section):
+    """What runs on the cluster besides workloads.
+
+    Attributes:
+        highly_available: Every controller that can has replicas on different nodes, and a disruption budget.
+        isolation: Namespaces, quotas and network policies.
+        controllers: Nodes on demand, load balancers.
+        certificates: cert-manager and its issuers.
+        mesh: Istio.
+        gateway: The way in.
+        secrets: External Secrets Operator.
+        delivery: Argo CD.
+        scheduling: Volcano.
+        gpus: Device plugin, GPU metrics.
+        autoscaling: KEDA.
+        backups: Velero.
+    """
+
+    highly_available: bool = True
+    isolation: IsolationSettings = IsolationSettings()
+    controllers: ControllerSettings = ControllerSettings()
+    certificates: CertificateSettings = CertificateSettings()
+    mesh: MeshSettings = MeshSettings()
+    gateway: GatewaySettings = GatewaySettings()
+    secrets: SecretSyncSettings = SecretSyncSettings()
+    delivery: DeliverySettings = DeliverySettings()
+    scheduling: SchedulingSettings = SchedulingSettings()
+    gpus: GpuSettings = GpuSettings()
+    autoscaling: AutoscalingSettings = AutoscalingSettings()
+    backups: BackupSettings = BackupSettings()
