@@ -1,12 +1,15 @@
 # Everything runs in the sandbox unless it says otherwise: no account is needed.
 STACK ?= dev
 TIERS ?= all
+POLICY ?= 1
+DIRECTORY ?= .
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SANDBOX := $(BIN)/python -m sandbox
+PACK := $(if $(filter-out 0,$(POLICY)),--policy-pack policies)
 .DEFAULT_GOAL := help
-.PHONY: help setup cluster up preview refresh destroy export kubeconfig down reset test lint format docs bench lock
+.PHONY: help setup cluster up preview refresh destroy export render kubeconfig down reset test lint format docs bench lock
 
 help: ## Show this list
 	@echo "make TARGET [STACK=dev|prod]"
@@ -30,11 +33,11 @@ setup: $(VENV)/.runtime ## Install the Python packages and get the engine
 cluster: $(VENV)/.runtime ## Get or build the Kubernetes control plane (about 10 minutes where it is built)
 	@$(SANDBOX) cluster
 
-up: $(VENV)/.runtime ## Bring the stack up in the sandbox
-	@$(SANDBOX) -- pulumi up --yes --stack $(STACK) $(ARGS)
+up: $(VENV)/.runtime ## Bring the stack up in the sandbox, held to the policies (POLICY=0: without them)
+	@$(SANDBOX) -- pulumi up --yes --stack $(STACK) $(PACK) $(ARGS)
 
 preview: $(VENV)/.runtime ## Show what `up` would change (ARGS=--diff: property by property)
-	@$(SANDBOX) -- pulumi preview --stack $(STACK) $(ARGS)
+	@$(SANDBOX) -- pulumi preview --stack $(STACK) $(PACK) $(ARGS)
 
 refresh: $(VENV)/.runtime ## Compare the state with what exists
 	@$(SANDBOX) -- pulumi refresh --yes --stack $(STACK)
@@ -44,6 +47,9 @@ destroy: $(VENV)/.runtime ## Remove everything that the stack made
 
 export: $(VENV)/.runtime ## Print the stack's state as JSON, secrets included
 	@$(SANDBOX) --quiet -- pulumi stack export --show-secrets --stack $(STACK)
+
+render: $(VENV)/.runtime ## Write what Argo CD delivers as a Kustomize tree (DIRECTORY=checkout of its repository)
+	@$(SANDBOX) --quiet -- pulumi stack output --json --stack $(STACK) | $(BIN)/python -m ops.render --directory $(DIRECTORY)
 
 kubeconfig: $(VENV)/.runtime ## Print the path of the sandbox cluster's kubeconfig: KUBECONFIG=$$(make kubeconfig) kubectl get nodes
 	@$(SANDBOX) kubeconfig --stack $(STACK)
@@ -64,13 +70,15 @@ lint: $(VENV)/.development ## Check style, types and generated documents
 	@$(BIN)/ruff format --check .
 	@$(BIN)/basedpyright
 	@$(BIN)/python -m components.settings.reference --check
+	@$(BIN)/python -m policies.reference --check
 
 format: $(VENV)/.development ## Format the code
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
 
-docs: $(VENV)/.runtime ## Generate docs/settings.md
+docs: $(VENV)/.runtime ## Generate docs/settings.md and the list in docs/policies.md
 	@$(BIN)/python -m components.settings.reference
+	@$(BIN)/python -m policies.reference
 
 bench: $(VENV)/.development ## Measure `pulumi preview` of prod against a program without logic
 	@$(BIN)/python -m tests.bench

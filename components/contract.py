@@ -49,6 +49,9 @@ class Taint:
 ROLE_LABEL: Final = "llmops/role"
 """Label of every node: its :data:`NodeRole`."""
 
+GPU_MODEL_LABEL: Final = "llmops/gpu-model"
+"""Label of every node with GPUs: their lower-case model, such as ``a10g``."""
+
 # The taint that NVIDIA's own charts tolerate out of the box, and the one that GKE sets by itself.
 GPU_TAINT: Final = Taint(key="nvidia.com/gpu", value="present", effect="NoSchedule")
 

@@ -18,6 +18,7 @@ AddonName = Literal[
     "aws-efs-csi-driver",
     "aws-mountpoint-s3-csi-driver",
     "snapshot-controller",
+    "metrics-server",
 ]
 
 # EKS add-ons for Kubernetes 1.35, as published together in August 2026. Another minor needs its own kube-proxy
@@ -31,6 +32,19 @@ EKS_ADDONS: Final[dict[AddonName, str]] = {
     "aws-efs-csi-driver": "v3.4.1-eksbuild.1",
     "aws-mountpoint-s3-csi-driver": "v2.7.0-eksbuild.1",
     "snapshot-controller": "v8.6.0-eksbuild.4",
+    "metrics-server": "v0.9.0-eksbuild.5",
+}
+
+# Cluster-autoscaler simulates the scheduler of one minor version: the newest patch of each in its repository's tags.
+CLUSTER_AUTOSCALER: Final[dict[str, str]] = {
+    "1.29": "v1.29.5",
+    "1.30": "v1.30.7",
+    "1.31": "v1.31.5",
+    "1.32": "v1.32.7",
+    "1.33": "v1.33.6",
+    "1.34": "v1.34.5",
+    "1.35": "v1.35.2",
+    "1.36": "v1.36.1",
 }
 
 
@@ -115,3 +129,10 @@ CHARTS: Final[dict[ChartName, Chart]] = {
     "volcano": _chart("https://volcano-sh.github.io/helm-charts", "volcano", version="1.15.1"),
     "ztunnel": _chart(_ISTIO, "ztunnel", ISTIO),
 }
+
+# Plugins of Velero for object stores: both are released together, 1.14 for Velero 1.18 (their compatibility tables).
+# renovate: datasource=docker depName=velero/velero-plugin-for-aws
+VELERO_PLUGINS: Final = "v1.14.2"
+
+# Envoy's rate-limit service publishes commits and no versions; this one was released with Envoy Gateway 1.7.
+RATELIMIT_IMAGE: Final = "docker.io/envoyproxy/ratelimit:05c08d03"

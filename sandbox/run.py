@@ -19,6 +19,8 @@ from sandbox.toolchain.gobuild import Report
 DEFAULT_STACK: Final = "dev"
 # Commands that call providers; the others (export, output, config …) need an engine alone.
 _NEEDS_PROVIDERS: Final = frozenset({"up", "update", "preview", "pre", "refresh", "destroy", "import", "watch"})
+# Options with a path, which the user means from where he is, and not from the engine's copy of the project.
+_PATHS: Final = ("--policy-pack", "--policy-pack-config")
 
 
 def pulumi(arguments: Sequence[str], report: Report) -> int:
@@ -29,6 +31,7 @@ def pulumi(arguments: Sequence[str], report: Report) -> int:
         project.ProjectError: The stack does not exist, or is in use.
     """
     stack, given = stack_of(arguments)
+    arguments = with_whole_paths(arguments)
     prepared = project.prepare(stack)
     report(f"stack {stack} of {prepared.name}: real engine, emulated clouds; nothing is created in any account")
     engine = engines.find_or_get(paths.cache_dir(), report)
@@ -61,6 +64,20 @@ def stack_of(arguments: Sequence[str]) -> tuple[str, bool]:
         if argument.startswith("--stack="):
             return argument.removeprefix("--stack="), True
     return DEFAULT_STACK, False
+
+
+def with_whole_paths(arguments: Sequence[str]) -> list[str]:
+    """The arguments, with the paths in them whole."""
+    whole: list[str] = []
+    for index, argument in enumerate(arguments):
+        option, given, path = argument.partition("=")
+        if given and option in _PATHS:
+            whole.append(f"{option}={Path(path).resolve()}")
+        elif index and arguments[index - 1] in _PATHS:
+            whole.append(str(Path(argument).resolve()))
+        else:
+            whole.append(argument)
+    return whole
 
 
 def _execute(

@@ -1,15 +1,24 @@
-"""What every tier shares: the switch that rewrites snapshots, and the engine that some tiers need."""
+"""What tiers share: the switch that rewrites snapshots, the engine, the control plane, the shipped stacks."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import pytest
 
 from sandbox import engine as engines
 from sandbox import paths
+from sandbox.toolchain import control_plane
+from sandbox.toolchain.control_plane import ControlPlaneBinaries
+from tests.engine.harness import FullStack
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--update-golden", action="store_true", help="Rewrite the snapshots in tests/golden.")
+    parser.addoption(
+        "--update-golden",
+        action="store_true",
+        help="Rewrite what is generated from the stacks: tests/golden, docs/access-matrix.md.",
+    )
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +29,33 @@ def engine(request: pytest.FixtureRequest) -> engines.Engine:
         return engines.find_or_get(paths.cache_dir(), terminal.write_line if terminal else print)
     except engines.NoEngineError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def binaries() -> ControlPlaneBinaries:
+    found = control_plane.find_or_get(paths.cache_dir(), print, allow_build=False)
+    if isinstance(found, control_plane.Missing):
+        pytest.skip(found.reason)
+    return found
+
+
+@pytest.fixture(scope="session")
+def dev(engine: engines.Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FullStack]:
+    yield from _full_stack("dev", tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def prod(engine: engines.Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FullStack]:
+    yield from _full_stack("prod", tmp_path_factory)
+
+
+def _full_stack(stack: str, factory: pytest.TempPathFactory) -> Iterator[FullStack]:
+    full = FullStack(stack, factory.mktemp(stack))
+    yield full
+    full.stop()
+
+
+@pytest.fixture(params=["dev", "prod"])
+def full_stack(request: pytest.FixtureRequest) -> FullStack:
+    """Each shipped stack in turn."""
+    return request.getfixturevalue(request.param)

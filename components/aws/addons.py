@@ -1,11 +1,11 @@
-"""EKS add-ons that need nodes: DNS, volumes, snapshots; and the default storage class."""
+"""EKS add-ons that need nodes: DNS, metrics, volumes, snapshots; and the default storage class."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import pulumi
 import pulumi_kubernetes as kubernetes
@@ -16,7 +16,8 @@ from components.aws.identity import ClusterIssuer, WorkloadIdentity, WorkloadIde
 from components.aws.policy import Statement
 from components.versions import AddonName
 
-STORAGE_CLASS = "gp3"
+STORAGE_CLASS: Final = "gp3"
+_BLOCK_DRIVER: Final = "ebs.csi.aws.com"
 
 
 def addon(
@@ -73,11 +74,16 @@ class AddonsArgs:
 
 
 class Addons(pulumi.ComponentResource):
-    """DNS and storage; they come up side by side."""
+    """DNS, metrics and storage; they come up side by side."""
 
     default_storage_class: str
+    snapshot_driver: str
+    """Driver of the default class; the snapshot controller works with it."""
     ready: tuple[pulumi.Resource, ...]
-    """What pods need: DNS, volume drivers, the default storage class; for ``depends_on``."""
+    """What pods need: DNS, volume drivers, the default storage class; for ``depends_on``. Metrics too: a namespace does
+    not go away while an aggregated API does not answer, so their server outlives the namespaces."""
+    dns: pulumi.Resource
+    """DNS alone, for what needs no volumes."""
 
     def __init__(self, name: str, args: AddonsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("llmops:aws:Addons", name, None, opts)
@@ -85,6 +91,7 @@ class Addons(pulumi.ComponentResource):
         on_system = {"nodeSelector": dict(args.system_node_labels)}
 
         dns = self._addon("coredns", configuration=on_system)
+        metrics = self._addon("metrics-server", configuration=on_system)
         snapshots = self._addon("snapshot-controller", configuration=on_system)
         block = self._addon(
             "aws-ebs-csi-driver",
@@ -115,7 +122,7 @@ class Addons(pulumi.ComponentResource):
         default = storage.StorageClass(
             f"{name}-{STORAGE_CLASS}",
             metadata={"name": STORAGE_CLASS, "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
-            provisioner="ebs.csi.aws.com",
+            provisioner=_BLOCK_DRIVER,
             parameters={"type": "gp3", "encrypted": "true", "kmsKeyId": args.storage_key_arn},
             volume_binding_mode="WaitForFirstConsumer",  # the volume follows the pod into its zone
             allow_volume_expansion=True,
@@ -123,7 +130,9 @@ class Addons(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, provider=args.provider),
         )
         self.default_storage_class = STORAGE_CLASS
-        self.ready = (dns, snapshots, block, files, objects, default)
+        self.snapshot_driver = _BLOCK_DRIVER
+        self.dns = dns
+        self.ready = (dns, metrics, snapshots, block, files, objects, default)
         self.register_outputs({"defaultStorageClass": self.default_storage_class})
 
     def _addon(
@@ -155,10 +164,9 @@ class Addons(pulumi.ComponentResource):
             pulumi.ResourceOptions(parent=self),
         )
         if policy:
-            role_name = identity.role_arn.apply(lambda arn: arn.rpartition("/")[2])
             attachment = iam.RolePolicyAttachment(
                 f"{self._name}-{kind}",
-                role=role_name,
+                role=identity.role_name,
                 policy_arn=f"arn:aws:iam::aws:policy/{policy}",
                 opts=pulumi.ResourceOptions(parent=identity),
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import pulumi
 import pulumi_eks as eks
@@ -15,6 +15,8 @@ from pulumi_aws import eks as aws_eks
 
 from components.aws.addons import addon
 from components.aws.identity import ClusterIssuer, trust
+from components.contract import AccessRole
+from components.settings.cluster import AccessSettings
 from components.versions import AddonName
 
 # Everything that a control plane can log (EKS user guide, "Send control plane logs to CloudWatch Logs").
@@ -28,19 +30,49 @@ _POLICIES = {
 }
 
 
+# Kubernetes groups that access entries put people into; the platform's roles are bound to them. EKS takes no group
+# that begins with system:, eks:, aws:, amazon: or iam: (EKS user guide, "Create access entries").
+ACCESS_GROUPS: Final[Mapping[AccessRole, str]] = {
+    "platform-admin": "llmops:platform-admins",
+    "ml-engineer": "llmops:ml-engineers",
+    "viewer": "llmops:viewers",
+}
+
+
+def team_group(team: str) -> str:
+    """Kubernetes group of a team's members."""
+    return f"llmops:team-{team}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Access:
     """One IAM principal that may use the cluster.
 
     Attributes:
         principal_arn: Role or user.
-        policy: What it may do.
-        namespaces: Only there; empty for the whole cluster.
+        policy: A policy of EKS; None where groups say what it may do.
+        namespaces: The policy holds only there; empty for the whole cluster.
+        groups: Kubernetes groups that it is in.
     """
 
     principal_arn: str
-    policy: Literal["cluster-admin", "admin", "edit", "view"]
+    policy: Literal["cluster-admin", "admin", "edit", "view"] | None = None
     namespaces: Sequence[str] = ()
+    groups: Sequence[str] = ()
+
+
+def access(settings: AccessSettings) -> Access:
+    """Turn a setting into an entry: a role of the platform is a group, and so is a team; the rest is EKS' own."""
+    teams = tuple(team_group(team) for team in settings.teams)
+    match settings.policy:
+        case None:
+            return Access(principal_arn=settings.principal_arn, groups=teams)
+        case "platform-admin" | "ml-engineer" | "viewer" as role:
+            return Access(principal_arn=settings.principal_arn, groups=(ACCESS_GROUPS[role], *teams))
+        case policy:
+            return Access(
+                principal_arn=settings.principal_arn, policy=policy, namespaces=settings.namespaces, groups=teams
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,7 +206,13 @@ class Cluster(pulumi.ComponentResource):
             configuration={
                 "enableNetworkPolicy": "true",
                 # A /28 at a time: a small node carries 110 pods, and a new pod rarely waits for an address.
-                "env": {"ENABLE_PREFIX_DELEGATION": "true", "WARM_PREFIX_TARGET": "1"},
+                "env": {
+                    "ENABLE_PREFIX_DELEGATION": "true",
+                    "WARM_PREFIX_TARGET": "1",
+                    # A new pod is open for the moment until its policies are loaded. The other mode, strict, closes
+                    # every pod that no policy selects, EKS' own add-ons among them, before policies can exist.
+                    "NETWORK_POLICY_ENFORCING_MODE": "standard",
+                },
             },
             opts=pulumi.ResourceOptions(parent=self, depends_on=[attachment]),
         )
@@ -195,15 +233,17 @@ def access_entries(access: Sequence[Access]) -> dict[str, eks.AccessEntryArgs]:
     return {
         one.principal_arn.partition("::")[2].replace(":", "-").replace("/", "-"): eks.AccessEntryArgs(
             principal_arn=one.principal_arn,
-            access_policies={
-                one.policy: eks.AccessPolicyAssociationArgs(
-                    policy_arn=f"arn:aws:eks::aws:cluster-access-policy/{_POLICIES[one.policy]}",
-                    access_scope=aws_eks.AccessPolicyAssociationAccessScopeArgs(
-                        type="namespace" if one.namespaces else "cluster",
-                        namespaces=list(one.namespaces) or None,
-                    ),
-                )
-            },
+            kubernetes_groups=list(one.groups) or None,
+            access_policies={one.policy: _association(one.policy, one.namespaces)} if one.policy else {},
         )
         for one in access
     }
+
+
+def _association(policy: str, namespaces: Sequence[str]) -> eks.AccessPolicyAssociationArgs:
+    return eks.AccessPolicyAssociationArgs(
+        policy_arn=f"arn:aws:eks::aws:cluster-access-policy/{_POLICIES[policy]}",
+        access_scope=aws_eks.AccessPolicyAssociationAccessScopeArgs(
+            type="namespace" if namespaces else "cluster", namespaces=list(namespaces) or None
+        ),
+    )

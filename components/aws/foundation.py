@@ -10,20 +10,19 @@ import pulumi
 import pulumi_aws as aws
 
 from components import contract
-from components.aws.addons import Addons, AddonsArgs
 from components.aws.alarms import Alarms, AlarmsArgs
 from components.aws.budget import Budget, BudgetArgs
 from components.aws.cache import Cache, CacheArgs
-from components.aws.cluster import Access, Cluster, ClusterArgs
+from components.aws.compute import ComputeArgs, build_compute
+from components.aws.credentials import supplied
 from components.aws.database import CA_BUNDLE_URL, Database, DatabaseArgs
 from components.aws.files import CSI_DRIVER, AccessPoint, Files, FilesArgs
 from components.aws.identity import AwsIdentity
 from components.aws.keys import Keys, KeysArgs
 from components.aws.network import Network, NetworkArgs
-from components.aws.nodes import NodeGroup, NodeGroupArgs, NodeRole
-from components.aws.objects import Objects, ObjectsArgs
+from components.aws.objects import ROLES, Objects, ObjectsArgs, key_domain
 from components.aws.policy import Account
-from components.aws.registry import Registry, RegistryArgs, pull_through_permissions
+from components.aws.registry import Registry, RegistryArgs
 from components.aws.replication import REPLICATED, Replication, ReplicationArgs
 from components.aws.secrets import Secrets, SecretsArgs, SecretVault
 from components.settings import Settings
@@ -110,12 +109,15 @@ class AwsFoundation(pulumi.ComponentResource):
             ),
             child,
         )
+        bucket_keys: Mapping[contract.BucketRole, pulumi.Output[str]] = {
+            role: keys.arns[key_domain(role)] for role in ROLES
+        }
         objects = Objects(
             f"{name}-objects",
             ObjectsArgs(
                 prefix=prefix,
                 account=account,
-                kms_key_arn=keys.arns["objects"],
+                kms_key_arns=bucket_keys,
                 tier_after_days=settings.objects.infrequent_access_days,
                 noncurrent_days=settings.objects.noncurrent_version_days,
                 log_retention_days=settings.objects.log_retention_days,
@@ -127,14 +129,36 @@ class AwsFoundation(pulumi.ComponentResource):
         if settings.objects.replicate:
             self._replicate(name, args, account, keys, objects, alarms, tags, child)
 
-        cluster, pools, addons = self._cluster(name, args, account, keys, network, objects, tags, child)
-        clients = {"cluster": cluster.security_group_id}
+        compute = build_compute(
+            name,
+            ComputeArgs(
+                settings=settings,
+                prefix=prefix,
+                account=account,
+                keys=keys,
+                network=network,
+                objects=objects,
+                tags=tags,
+            ),
+            child,
+        )
+        clients = {"cluster": compute.security_group_id}
         vault = SecretVault(
             prefix=prefix,
             kms_key_arn=keys.arns["secrets"],
             recovery_window_days=settings.secret_recovery_days,
         )
-        secrets = Secrets(f"{name}-secrets", SecretsArgs(vault=vault), child)
+        secrets = Secrets(
+            f"{name}-secrets",
+            SecretsArgs(
+                vault=vault,
+                more=[
+                    supplied(entry, "Argo CD; the operator fills it in.", *properties)
+                    for entry, properties in settings.platform.delivery.supplied.items()
+                ],
+            ),
+            child,
+        )
         database = Database(
             f"{name}-database",
             DatabaseArgs(
@@ -209,19 +233,12 @@ class AwsFoundation(pulumi.ComponentResource):
             "database-admin": database.admin,
             "cache-auth": cache.auth,
         }
+        zone = settings.aws.hosted_zone_id
+        dns = contract.DnsZone(kind="route53", id=zone, region=settings.aws.region) if zone else None
         self.result = contract.Foundation(
             cloud="aws",
             region=settings.aws.region,
-            cluster=contract.Cluster(
-                name=cluster.cluster_name,
-                kubernetes_version=settings.cluster.kubernetes_version,
-                endpoint=cluster.endpoint,
-                kubeconfig=cluster.kubeconfig,
-                provider=cluster.provider,
-                pools=pools,
-                default_storage_class=addons.default_storage_class,
-                ready=addons.ready,
-            ),
+            cluster=compute.cluster,
             objects=contract.ObjectStore(
                 protocol="s3",
                 endpoint=f"s3.{settings.aws.region}.amazonaws.com",
@@ -236,17 +253,20 @@ class AwsFoundation(pulumi.ComponentResource):
             secrets=contract.SecretStore(kind="aws-secrets-manager", region=settings.aws.region, entries=entries),
             identity=AwsIdentity(
                 account=account,
-                issuer=cluster.issuer,
+                issuer=compute.issuer,
                 bucket_arns=objects.arns,
-                objects_key_arn=keys.arns["objects"],
+                bucket_key_arns=bucket_keys,
                 secrets=entries,
                 secrets_key_arn=keys.arns["secrets"],
+                dns=dns,
             ),
             registry=contract.Registry(
                 host=registry.host, repositories=registry.repositories, mirrors=registry.mirrors
             ),
+            load_balancers=compute.load_balancers,
+            dns=dns,
         )
-        self.register_outputs({"clusterName": cluster.cluster_name, "vpcId": network.vpc_id})
+        self.register_outputs({"clusterName": compute.cluster.name, "vpcId": network.vpc_id})
 
     def _replicate(
         self,
@@ -282,7 +302,7 @@ class AwsFoundation(pulumi.ComponentResource):
                 replica_account=replica_account,
                 replica_provider=abroad,
                 sources={role: objects.secure_buckets[role] for role in REPLICATED},
-                source_kms_key_arn=keys.arns["objects"],
+                source_kms_key_arn=keys.arns["objects"],  # the key of all that is replicated
                 replica_kms_key_arn=replica_keys.arns["objects"],
                 force_destroy=not settings.protect,
                 protect=settings.protect,
@@ -290,80 +310,6 @@ class AwsFoundation(pulumi.ComponentResource):
             ),
             child,
         )
-
-    def _cluster(
-        self,
-        name: str,
-        args: AwsFoundationArgs,
-        account: Account,
-        keys: Keys,
-        network: Network,
-        objects: Objects,
-        tags: Mapping[str, str],
-        child: pulumi.ResourceOptions,
-    ) -> tuple[Cluster, tuple[contract.NodePool, ...], Addons]:
-        """Build the control plane, then its nodes, then what runs on them."""
-        settings = args.settings
-        cluster = Cluster(
-            f"{name}-cluster",
-            ClusterArgs(
-                name=args.prefix,
-                kubernetes_version=settings.cluster.kubernetes_version,
-                vpc_id=network.vpc_id,
-                subnet_ids=network.control_plane_subnet_ids,
-                service_cidr=settings.cluster.service_cidr,
-                public_access_cidrs=settings.cluster.public_access_cidrs,
-                access=[
-                    Access(principal_arn=one.principal_arn, policy=one.policy, namespaces=one.namespaces)
-                    for one in settings.cluster.access
-                ],
-                support=settings.cluster.support,
-                addon_versions=settings.cluster.addons,
-                secrets_key_arn=keys.arns["cluster"],
-                logs_key_arn=keys.arns["logs"],
-                log_retention_days=settings.cluster.log_retention_days,
-                protect=settings.protect,
-            ),
-            child,
-        )
-        node_role = NodeRole(f"{name}-nodes", pull_through_permissions(args.prefix, account), child)
-        # Values flow only from the cluster: nodes also need routes, their permissions and the network plugin.
-        waits = [*network.ready, *node_role.ready, *cluster.ready_for_nodes]
-        groups = [
-            NodeGroup(
-                f"{name}-{group.name}",
-                NodeGroupArgs(
-                    settings=group,
-                    cluster_name=cluster.cluster_name,
-                    kubernetes_version=settings.cluster.kubernetes_version,
-                    node_role_arn=node_role.arn,
-                    subnet_ids=network.private_subnets_in(group.zones),
-                    volume_key_arn=keys.arns["storage"],
-                    tags=tags,
-                    after=waits,
-                ),
-                child,
-            )
-            for group in settings.node_groups
-        ]
-        system = next(group for group in groups if group.pool.role == "system" and group.pool.min_size)
-        addons = Addons(
-            f"{name}-addons",
-            AddonsArgs(
-                cluster_name=cluster.cluster_name,
-                provider=cluster.provider,
-                issuer=cluster.issuer,
-                versions=settings.cluster.addons,
-                system_node_labels={contract.ROLE_LABEL: "system"},
-                storage_key_arn=keys.arns["storage"],
-                volume_tags=tags,
-                mounted_bucket_arns=[objects.arns["models"]],
-                objects_key_arn=keys.arns["objects"],
-                nodes=system.ready,
-            ),
-            child,
-        )
-        return cluster, tuple(group.pool for group in groups), addons
 
 
 def default_tags(args: AwsFoundationArgs) -> dict[str, str]:

@@ -9,7 +9,16 @@ import pulumi
 from pulumi_aws import iam
 
 from components.aws.policy import Account, Statement, render
-from components.contract import BucketRole, Grant, ObjectGrant, SecretGrant, SecretRef, ServiceIdentity
+from components.contract import (
+    BucketRole,
+    DnsGrant,
+    DnsZone,
+    Grant,
+    ObjectGrant,
+    SecretGrant,
+    SecretRef,
+    ServiceIdentity,
+)
 
 _READ = ("s3:GetObject", "s3:GetObjectVersion")
 _WRITE = ("s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts")
@@ -84,18 +93,20 @@ class AwsIdentity:
         account: Where buckets, secrets and keys live.
         issuer: Who signs the pods' tokens.
         bucket_arns: Buckets that can be granted.
-        objects_key_arn: Key of the buckets.
+        bucket_key_arns: Key of each of them.
         secrets: Entries that can be granted.
         secrets_key_arn: Key of the entries.
+        dns: The zone that can be granted; none where the stack has none.
         permissions_boundary_arn: Policy that limits every role of the stack, where the account demands one.
     """
 
     account: Account
     issuer: ClusterIssuer
     bucket_arns: Mapping[BucketRole, pulumi.Input[str]]
-    objects_key_arn: pulumi.Input[str]
+    bucket_key_arns: Mapping[BucketRole, pulumi.Input[str]]
     secrets: Mapping[str, SecretRef]
     secrets_key_arn: pulumi.Input[str]
+    dns: DnsZone | None = None
     permissions_boundary_arn: str | None = None
 
     def grant(
@@ -121,12 +132,16 @@ class AwsIdentity:
         for number, one in enumerate(grants):
             match one:
                 case ObjectGrant():
-                    arn = self.bucket_arns[one.bucket]
-                    statements += object_statements(one, arn, self.objects_key_arn, self.account, number)
+                    arn, key_arn = self.bucket_arns[one.bucket], self.bucket_key_arns[one.bucket]
+                    statements += object_statements(one, arn, key_arn, self.account, number)
                 case SecretGrant():
                     statements += secret_statements(
                         self._secret_arns(one.entries), self.secrets_key_arn, self.account, number
                     )
+                case DnsGrant():
+                    if self.dns is None:
+                        raise pulumi.RunError("a DNS grant needs a zone: set aws.hostedZoneId")
+                    statements += dns_statements(self.dns, self.account, number)
         return statements
 
     def _secret_arns(self, entries: Sequence[str]) -> list[pulumi.Input[str]]:
@@ -220,5 +235,35 @@ def secret_statements(
                     "kms:EncryptionContext:SecretARN": secret_arns,
                 }
             },
+        ),
+    ]
+
+
+def dns_statements(zone: DnsZone, account: Account, number: int) -> list[Statement]:
+    """Proving to a certificate authority that the zone is ours, and changing nothing else in it.
+
+    cert-manager is told the zone's id, so that it need not list the account's zones.
+    """
+    return [
+        Statement(
+            sid=f"DnsProof{number}",
+            actions=("route53:ChangeResourceRecordSets",),
+            resources=(f"arn:{account.partition}:route53:::hostedzone/{zone.id}",),
+            conditions={
+                "ForAllValues:StringEquals": {
+                    "route53:ChangeResourceRecordSetsRecordTypes": ["TXT"],
+                    "route53:ChangeResourceRecordSetsActions": ["UPSERT", "DELETE"],
+                },
+                # The one label under which ACME looks for a proof (RFC 8555, 8.4); of any name in the zone.
+                "ForAllValues:StringLike": {
+                    "route53:ChangeResourceRecordSetsNormalizedRecordNames": ["_acme-challenge.*"]
+                },
+            },
+        ),
+        Statement(
+            sid=f"DnsProgress{number}",
+            actions=("route53:GetChange",),
+            # Whether a change has arrived everywhere; its number is known only then, and says nothing of records.
+            resources=(f"arn:{account.partition}:route53:::change/*",),
         ),
     ]

@@ -11,9 +11,9 @@ from pulumi_aws import kms
 
 from components.aws.policy import ANYONE, Account, Statement, render
 
-KeyDomain = Literal["cluster", "storage", "database", "objects", "secrets", "logs"]
+KeyDomain = Literal["cluster", "storage", "database", "objects", "backups", "secrets", "logs"]
 """What a key encrypts: Kubernetes secrets; node volumes, shared files and images; the database and the cache; buckets;
-Secrets Manager; CloudWatch logs and notifications."""
+the bucket of backups; Secrets Manager; CloudWatch logs and notifications."""
 
 ALL_DOMAINS: tuple[KeyDomain, ...] = get_args(KeyDomain)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import pulumi
 from pulumi_aws import cloudwatch, ec2, iam
@@ -28,6 +28,10 @@ class ZonePlan:
     public: str
     private: str
     isolated: str
+
+
+# EKS takes two zones for the control plane, and no other ones later (EKS user guide, "VPC and subnet requirements").
+CONTROL_PLANE_ZONES: Final = 2
 
 
 def plan(cidr: str, zones: Sequence[str]) -> list[ZonePlan]:
@@ -78,6 +82,8 @@ class Network(pulumi.ComponentResource):
 
     vpc_id: pulumi.Output[str]
     zones: tuple[str, ...]
+    plan: tuple[ZonePlan, ...]
+    """Address ranges of the subnets, zone by zone; plain."""
     public_subnet_ids: list[pulumi.Output[str]]
     private_subnet_ids: list[pulumi.Output[str]]
     control_plane_subnet_ids: list[pulumi.Output[str]]
@@ -113,7 +119,7 @@ class Network(pulumi.ComponentResource):
         )
         self._log_flows()
 
-        zones = plan(args.cidr, args.zones)
+        self.plan = zones = tuple(plan(args.cidr, args.zones))
         cluster = {f"kubernetes.io/cluster/{args.cluster_name}": "shared"}
         outside = {**cluster, "kubernetes.io/role/elb": "1"}
         inside = {**cluster, "kubernetes.io/role/internal-elb": "1", "karpenter.sh/discovery": args.cluster_name}
@@ -122,7 +128,7 @@ class Network(pulumi.ComponentResource):
         isolated = [self._subnet("isolated", z.zone, z.isolated, {}) for z in zones]
         self.public_subnet_ids = [subnet.id for subnet in public]
         self.private_subnet_ids = [subnet.id for subnet in private]
-        self.control_plane_subnet_ids = self.private_subnet_ids[:2]
+        self.control_plane_subnet_ids = self.private_subnet_ids[:CONTROL_PLANE_ZONES]
         self.isolated_subnet_ids = [subnet.id for subnet in isolated]
 
         private_tables, routes = self._route(public, private, isolated)

@@ -17,11 +17,13 @@ from pulumi_aws import ec2, eks, iam
 
 from components.aws.policy import Statement, render, service_trust
 from components.capacity.ec2 import CATALOGUE, MAX_PODS, shape_of
-from components.contract import GPU_TAINT, ROLE_LABEL, NodePool
+from components.contract import GPU_MODEL_LABEL, GPU_TAINT, ROLE_LABEL, NodePool
 from components.settings.nodes import GPU_ROLES, NodeGroupSettings
 
 GROUP_LABEL: Final = "llmops/node-group"
-GPU_LABEL: Final = "llmops/gpu-model"
+# By this one cluster-autoscaler knows that a node will have GPUs although the device plugin has not registered any yet:
+# it waits for them, instead of starting a second node for the same pod (its AWS provider, `GPULabel`).
+AUTOSCALER_GPU_LABEL: Final = "k8s.amazonaws.com/accelerator"
 
 # What a node may do: join, describe itself, pull images, also through the pull-through caches. Addresses for pods are
 # the business of the network plugin's own role.
@@ -178,7 +180,7 @@ def pool_of(settings: NodeGroupSettings) -> NodePool:
         labels={
             ROLE_LABEL: settings.role,
             GROUP_LABEL: settings.name,
-            **({GPU_LABEL: gpu_model} if gpu_model else {}),
+            **({GPU_MODEL_LABEL: gpu_model, AUTOSCALER_GPU_LABEL: gpu_model} if gpu_model else {}),
         },
         taints=(GPU_TAINT,) if gpu_model else (),
     )
@@ -188,13 +190,19 @@ def autoscaler_tags(pool: NodePool) -> dict[str, str]:
     """What cluster-autoscaler must be told about a node while there is none.
 
     It asks EKS for the labels, taints and tags of a managed node group (its AWS provider, ``DescribeNodegroup``), so
-    that the Auto Scaling group needs no tags of its own; only resources that no instance type tells stand in tags. A
-    group that always has a node needs none of it: the autoscaler copies that one.
+    that the Auto Scaling group needs no tags of its own. Resources stand in tags: no instance type tells the disk, and
+    of CPU and memory the autoscaler would take all that the instance has, what the node keeps for itself included, and
+    start nodes that the pod then does not fit. A group that always has a node needs none of it: the autoscaler copies
+    that one.
     """
     if pool.min_size:
         return {}
     smallest = pool.shapes[0]
-    resources = {"ephemeral-storage": f"{smallest.ephemeral_storage_gib}Gi"}
+    resources = {
+        "cpu": f"{smallest.cpu_millicores}m",
+        "memory": f"{smallest.memory_mib}Mi",
+        "ephemeral-storage": f"{smallest.ephemeral_storage_gib}Gi",
+    }
     if smallest.gpus:
         resources["nvidia.com/gpu"] = str(smallest.gpus)
     return {f"k8s.io/cluster-autoscaler/node-template/resources/{key}": value for key, value in resources.items()}

@@ -9,6 +9,7 @@ from typing import get_args
 import pulumi
 
 from components.aws.bucket import Lifecycle, SecureBucket, SecureBucketArgs, bucket_name
+from components.aws.keys import KeyDomain
 from components.aws.policy import Account, Statement
 from components.contract import Bucket, BucketRole
 
@@ -19,6 +20,11 @@ ROLES: tuple[BucketRole, ...] = get_args(BucketRole)
 _TIERED: frozenset[BucketRole] = frozenset({"data", "mlflow", "pipelines"})
 
 
+def key_domain(role: BucketRole) -> KeyDomain:
+    """Which key encrypts the bucket of ``role``; who may use that of the data cannot read the backups."""
+    return "backups" if role == "backups" else "objects"
+
+
 @dataclass(frozen=True, kw_only=True)
 class ObjectsArgs:
     """What object storage needs.
@@ -26,7 +32,7 @@ class ObjectsArgs:
     Attributes:
         prefix: ``<project>-<stack>``; bucket names are ``<prefix>-<role>-<account>-<region>``.
         account: Where the buckets live.
-        kms_key_arn: Key of all objects.
+        kms_key_arns: Key of the objects in each bucket.
         tier_after_days: When data, experiments and pipeline artifacts move to Intelligent-Tiering.
         noncurrent_days: How long overwritten and deleted versions are kept.
         log_retention_days: How long logs, and logs of accesses, are kept.
@@ -36,7 +42,7 @@ class ObjectsArgs:
 
     prefix: str
     account: Account
-    kms_key_arn: pulumi.Input[str]
+    kms_key_arns: Mapping[BucketRole, pulumi.Input[str]]
     tier_after_days: int
     noncurrent_days: int
     log_retention_days: int
@@ -78,7 +84,7 @@ class Objects(pulumi.ComponentResource):
                 SecureBucketArgs(
                     bucket_name=names[role],
                     account=args.account,
-                    kms_key_arn=args.kms_key_arn,
+                    kms_key_arn=args.kms_key_arns[role],
                     lifecycle=_lifecycle(role, args),
                     force_destroy=args.force_destroy,
                     protect=args.protect,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 Namespace = Literal[
     "argocd",
@@ -73,3 +73,93 @@ SCRAPER = Pods(namespace="monitoring", labels={"app.kubernetes.io/name": "promet
 
 GATEWAY = Pods(namespace="istio-ingress", labels={"istio": "ingress"})
 """The gateway, through which everything from outside comes."""
+
+LITELLM = Pods(namespace="mlops-serving", labels={"app.kubernetes.io/name": "litellm"})
+"""The model gateway: budgets, routing, fallbacks."""
+
+MLFLOW = Pods(namespace="mlops-system", labels={"app.kubernetes.io/name": "mlflow"})
+"""Experiment tracking and the model registry."""
+
+MILVUS = Pods(namespace="mlops-data", labels={"app.kubernetes.io/name": "milvus"})
+"""The vector database."""
+
+_DATA: Final = Pods(namespace="mlops-data")
+_MONITORING: Final = Pods(namespace="monitoring")
+_SERVING: Final = Pods(namespace="mlops-serving")
+_SYSTEM: Final = Pods(namespace="mlops-system")
+_TRAINING: Final = Pods(namespace="mlops-training")
+
+_HTTPS: Final = 443
+_LITELLM_PORT: Final = 4000
+_MILVUS_PORT: Final = 19530
+_MLFLOW_PORT: Final = 5000
+_POSTGRES: Final = 5432
+_REDIS: Final = 6379
+_MODEL_PORTS: Final = (8000, 8001, 8080)  # vLLM and Triton HTTP, Triton gRPC, KServe's own runtimes
+_MODEL_METRICS: Final = (8000, 8002, 8080)  # vLLM, Triton, KServe's own runtimes
+
+
+def team_namespace(team: str) -> str:
+    """Name of a team's namespace."""
+    return f"team-{team}"
+
+
+def common_openings(teams: Sequence[str], *, internet: bool) -> tuple[Opening, ...]:
+    """Ways that belong to namespaces, whatever system fills them.
+
+    Args:
+        teams: Names of the teams.
+        internet: Whether data processing, training and teams may fetch from the internet.
+    """
+    return (
+        *_BETWEEN_NAMESPACES,
+        *(way for team in teams for way in _of_team(_team_pods(team))),
+        *(_fetching(pods) for pods in (_DATA, _TRAINING, *map(_team_pods, teams)) if internet),
+    )
+
+
+_BETWEEN_NAMESPACES: Final = (
+    Opening(source=_DATA, target=_DATA, ports=(), why="Ray's workers and Milvus' parts choose their ports."),
+    Opening(source=_DATA, target="cloud-apis", ports=(_HTTPS,), why="Raw and processed data; vectors."),
+    Opening(source=_DATA, target="api-server", ports=(_HTTPS,), why="Ray's autoscaler asks for workers."),
+    Opening(source=_DATA, target=MLFLOW, ports=(_MLFLOW_PORT,), why="Steps of pipelines log what they did."),
+    Opening(source=_TRAINING, target=_TRAINING, ports=(), why="NCCL and torch rendezvous choose their ports."),
+    Opening(source=_TRAINING, target="cloud-apis", ports=(_HTTPS,), why="Training data, checkpoints, artifacts."),
+    Opening(source=_TRAINING, target=MLFLOW, ports=(_MLFLOW_PORT,), why="Runs log metrics and register models."),
+    Opening(source=_SERVING, target=_SERVING, ports=_MODEL_PORTS, why="The model gateway calls the models."),
+    Opening(source=_SERVING, target="cloud-apis", ports=(_HTTPS,), why="Models are loaded from the object store."),
+    Opening(source=_SERVING, target="stores", ports=(_POSTGRES, _REDIS), why="Keys, budgets and cached answers."),
+    Opening(source=_SERVING, target=MILVUS, ports=(_MILVUS_PORT,), why="Retrieval for augmented generation."),
+    Opening(source=LITELLM, target="internet", ports=(_HTTPS,), why="Hosted models to fall back to."),
+    Opening(source=GATEWAY, target=LITELLM, ports=(_LITELLM_PORT,), why="Every call of a model."),
+    Opening(source=_SYSTEM, target="api-server", ports=(_HTTPS,), why="Operators of jobs, models and pipelines."),
+    Opening(source=_SYSTEM, target="cloud-apis", ports=(_HTTPS,), why="Artifacts of runs and pipelines."),
+    Opening(source=_SYSTEM, target="stores", ports=(_POSTGRES,), why="Runs, registered models, pipelines."),
+    Opening(source=_MONITORING, target="api-server", ports=(_HTTPS,), why="What there is to watch is listed there."),
+    Opening(source=_MONITORING, target="cloud-apis", ports=(_HTTPS,), why="Logs and traces go to the object store."),
+    Opening(source=SCRAPER, target="nodes", ports=(9100, 10250), why="Metrics of nodes and of their containers."),
+    Opening(source=SCRAPER, target=_SERVING, ports=_MODEL_METRICS, why="Metrics of models."),
+    Opening(source=SCRAPER, target=LITELLM, ports=(_LITELLM_PORT,), why="Metrics of the model gateway."),
+    Opening(source=SCRAPER, target=_DATA, ports=(8080, 9091), why="Metrics of Ray and of Milvus."),
+)
+
+
+def _team_pods(team: str) -> Pods:
+    return Pods(namespace=team_namespace(team))
+
+
+def _of_team(pods: Pods) -> tuple[Opening, ...]:
+    """What a team's pods need; there is no way to another team."""
+    return (
+        Opening(source=pods, target=pods, ports=(), why="Distributed jobs choose their ports."),
+        Opening(source=pods, target="api-server", ports=(_HTTPS,), why="Ray's autoscaler and workflows report there."),
+        Opening(source=pods, target="cloud-apis", ports=(_HTTPS,), why="Data, checkpoints, models."),
+        Opening(source=pods, target=MLFLOW, ports=(_MLFLOW_PORT,), why="Runs log metrics and register models."),
+        Opening(source=pods, target=LITELLM, ports=(_LITELLM_PORT,), why="Calls of models, with the team's key."),
+        Opening(source=LITELLM, target=pods, ports=_MODEL_PORTS, why="Models that the team serves itself."),
+        Opening(source=SCRAPER, target=pods, ports=_MODEL_METRICS, why="Metrics of the team's models."),
+    )
+
+
+def _fetching(pods: Pods) -> Opening:
+    return Opening(source=pods, target="internet", ports=(_HTTPS,), why="Base models, data sets, packages.")

@@ -22,11 +22,15 @@ class AwsSettings(Section):
         region: Region of everything but the copies for disaster recovery.
         account_id: The only account in which this stack may be created; empty for the one of the credentials.
         dr_region: Region that receives copies of data, models and artifacts.
+        hosted_zone_id: Public Route 53 zone of the platform's domain, in this account, such as
+            ``Z0123456789ABCDEFGHIJ``; certificates from a public authority are proven there. Empty for none.
     """
 
     region: str = "us-east-1"
     account_id: Annotated[str, BeforeValidator(_account), Field(pattern=r"^(\d{12})?$")] = ""
     dr_region: str = ""
+    # Route 53 API reference: at most 32 characters; `/hostedzone/`, which its answers put in front, is not part of it.
+    hosted_zone_id: Annotated[str, Field(pattern=r"^(Z[A-Z0-9]{1,31})?$")] = ""
 
     @field_validator("region", "dr_region")
     @classmethod

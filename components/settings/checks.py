@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from components.capacity import DAEMONSETS, NodeShape, for_workloads, shortfalls, smallest_fitting, times, total
 from components.capacity.ec2 import CATALOGUE, REGIONS, pod_addresses, shape_of, zones_of
 from components.settings.nodes import NodeGroupSettings
+from components.settings.platform import rules
 from components.settings.root import Settings
 from components.settings.workloads import WorkloadSettings
 
@@ -95,6 +96,34 @@ def _kube_proxy_matches_the_cluster(settings: Settings) -> Iterator[Problem]:
         yield Problem("cluster.addonVersions.kube-proxy", message)
 
 
+def _access_teams_exist(settings: Settings) -> Iterator[Problem]:
+    teams = [team.name for team in settings.teams]
+    for index, one in enumerate(settings.cluster.access):
+        for place, team in enumerate(one.teams):
+            if team not in teams:
+                known = f"one of the stack's teams {', '.join(teams)}" if teams else "a team, and the stack has none"
+                yield Problem(f"cluster.access[{index}].teams[{place}]", f"must be {known}; got {team}")
+
+
+def _team_names_are_unique(settings: Settings) -> Iterator[Problem]:
+    counts = Counter(team.name for team in settings.teams)
+    for index, team in enumerate(settings.teams):
+        if counts[team.name] > 1:
+            yield Problem(f"teams[{index}].name", f"must be unique; {counts[team.name]} teams are named {team.name}")
+
+
+def _team_gpus_exist(settings: Settings) -> Iterator[Problem]:
+    wanted = sum(team.gpus for team in settings.teams)
+    there = sum(group.max_size * CATALOGUE[group.instance_types[0]].gpus for group in settings.node_groups)
+    if wanted > there:
+        asked = ", ".join(f"{team.name} {team.gpus}" for team in settings.teams if team.gpus)
+        message = (
+            f"together ask for {wanted} GPUs ({asked}), the node groups at their maximum have {there}; raise maxSize "
+            "of a GPU group or lower gpus of a team"
+        )
+        yield Problem("teams", message)
+
+
 def _service_range_is_outside(settings: Settings) -> Iterator[Problem]:
     vpc, services = settings.network.cidr, settings.cluster.service_cidr
     if ipaddress.IPv4Network(vpc).overlaps(ipaddress.IPv4Network(services)):
@@ -176,6 +205,16 @@ def _all_nodes_fit(row: WorkloadSettings, groups: list[NodeGroupSettings]) -> st
     return f"does not fit on all nodes together, only {', '.join(short)}: {what}; raise maxSize or take larger types"
 
 
+def _acme_can_prove_the_domain(settings: Settings) -> Iterator[Problem]:
+    for path, message in rules.acme(settings.platform, settings.aws.hosted_zone_id):
+        yield Problem(path, message)
+
+
+def _systems_have_what_they_need(settings: Settings) -> Iterator[Problem]:
+    for path, message in (*rules.gateway(settings.platform), *rules.delivery(settings.platform)):
+        yield Problem(path, message)
+
+
 CHECKS: tuple[Check, ...] = (
     Check(frozenset({"aws", "network"}), _zones_are_in_the_region),
     Check(frozenset({"aws", "network", "node_groups"}), _group_zones_are_in_the_network),
@@ -183,11 +222,16 @@ CHECKS: tuple[Check, ...] = (
     Check(frozenset({"node_groups"}), _group_names_are_unique),
     Check(frozenset({"node_groups"}), _system_nodes_are_there),
     Check(frozenset({"cluster"}), _kube_proxy_matches_the_cluster),
+    Check(frozenset({"cluster", "teams"}), _access_teams_exist),
+    Check(frozenset({"teams"}), _team_names_are_unique),
+    Check(frozenset({"node_groups", "teams"}), _team_gpus_exist),
     Check(frozenset({"network", "cluster"}), _service_range_is_outside),
     Check(frozenset({"aws", "network", "node_groups"}), _pods_have_addresses),
     Check(frozenset({"aws"}), _recovery_region_is_another),
     Check(frozenset({"aws", "objects"}), _replication_has_a_target),
     Check(frozenset({"aws", "node_groups", "workloads"}), _workloads_fit),
+    Check(frozenset({"aws", "platform"}), _acme_can_prove_the_domain),
+    Check(frozenset({"platform"}), _systems_have_what_they_need),
 )
 
 

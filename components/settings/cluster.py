@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections import Counter
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -13,25 +13,44 @@ from components import versions
 from components.settings.base import Cidr, LogDays, Section, Version
 from components.versions import AddonName
 
+AccessPolicy = Literal["platform-admin", "ml-engineer", "viewer", "cluster-admin", "admin", "edit", "view"]
+
+CONFINABLE: Final = ("admin", "edit", "view")
+
 
 class AccessSettings(Section):
     """One IAM principal that may use the cluster.
 
     Attributes:
         principal_arn: IAM role or user.
-        policy: ``cluster-admin`` may do everything, ``admin`` and ``edit`` work in namespaces, ``view`` reads.
-        namespaces: Only these namespaces; empty for the whole cluster.
+        policy: Who it is to the platform: ``platform-admin`` runs it, ``ml-engineer`` works with jobs and models,
+            ``viewer`` reads (docs/isolation.md). Or a policy of EKS, which knows nothing of the platform:
+            ``cluster-admin`` may do everything, ``admin`` and ``edit`` work in namespaces, ``view`` reads. Unset for
+            somebody who belongs to teams and is nothing beyond that.
+        namespaces: Only these namespaces; empty for the whole cluster. Only with a policy of EKS.
+        teams: Teams that it belongs to, by name; it works in their namespaces.
     """
 
     principal_arn: Annotated[str, Field(pattern=r"^arn:aws:iam::\d{12}:(role|user)/.+$")]
-    policy: Literal["cluster-admin", "admin", "edit", "view"]
+    policy: AccessPolicy | None = None
     namespaces: tuple[str, ...] = ()
+    teams: Annotated[tuple[str, ...], Field(validate_default=True)] = ()
 
     @field_validator("namespaces")
     @classmethod
-    def _cluster_admin_is_not_confined(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        if value and info.data.get("policy") == "cluster-admin":
-            raise ValueError("must be empty with policy cluster-admin; admin can be confined to namespaces")
+    def _only_what_eks_can_confine_is_confined(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        policy = info.data.get("policy")
+        if value and policy not in CONFINABLE:
+            raise ValueError(f"must be empty with policy {policy}; only {', '.join(CONFINABLE)} can be confined")
+        return value
+
+    @field_validator("teams")
+    @classmethod
+    def _everybody_may_do_something(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if not value and "policy" in info.data and info.data["policy"] is None:
+            raise ValueError("must name a team where there is no policy, or the entry lets nobody do anything")
+        if len(set(value)) < len(value):
+            raise ValueError("must name each team once")
         return value
 
 

@@ -14,6 +14,7 @@ from components.settings.cluster import ClusterSettings
 from components.settings.network import NetworkSettings
 from components.settings.nodes import NodeGroupSettings
 from components.settings.platform import PlatformSettings
+from components.settings.quotas import QuotaSettings
 from components.settings.stores import CacheSettings, DatabaseSettings, FileSettings, ObjectSettings
 from components.settings.teams import TeamSettings
 from components.settings.workloads import WorkloadSettings
@@ -62,6 +63,7 @@ class Settings(Section):
         registry: The container registry.
         budget: The monthly budget.
         alarms: Who is told.
+        quotas: How far the stack may grow.
         platform: The systems on the cluster.
         teams: Who uses the platform.
         workloads: Capacity that the node groups must be able to give; refused at preview where they cannot.
@@ -85,6 +87,7 @@ class Settings(Section):
     registry: RegistrySettings = RegistrySettings()
     budget: BudgetSettings = BudgetSettings()
     alarms: AlarmSettings = AlarmSettings()
+    quotas: QuotaSettings = QuotaSettings()
     platform: PlatformSettings = PlatformSettings()
     teams: tuple[TeamSettings, ...] = ()
     workloads: tuple[WorkloadSettings, ...] = workloads.table()

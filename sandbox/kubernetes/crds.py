@@ -18,7 +18,7 @@ from sandbox.toolchain import downloads
 
 MANAGER = "sandbox-definitions"
 LABEL = "sandbox/loaded-on-demand"
-_ESTABLISHED_WITHIN_SECONDS = 15.0
+_ESTABLISHED_WITHIN_SECONDS = 60.0  # large definitions on a busy machine take their time
 _POLL_SECONDS = 0.1
 
 # Folders of definitions in their repositories, by API group; used where SANDBOX_CRDS has no file.
@@ -43,7 +43,7 @@ _BUILT_IN = re.compile(
 )
 
 
-class _Loader(yaml.CSafeLoader):
+class Loader(yaml.CSafeLoader):
     """Accepts the bare ``=`` that some upstream definitions hold."""
 
 
@@ -51,7 +51,7 @@ def _bare_equals(_loader: Any, node: Any) -> str:
     return str(node.value)
 
 
-_Loader.add_constructor("tag:yaml.org,2002:value", _bare_equals)
+Loader.add_constructor("tag:yaml.org,2002:value", _bare_equals)
 
 
 class Definitions:
@@ -107,7 +107,7 @@ class Definitions:
 
     @staticmethod
     def _parse(text: str) -> Manifest:
-        return yaml.load(text, Loader=_Loader)
+        return yaml.load(text, Loader=Loader)
 
     def _load(self, definition: Manifest) -> None:
         definition = without_webhook(definition)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +15,18 @@ from typing import Any
 
 import yaml
 
+from sandbox.kubernetes.api import Manifest
+from sandbox.kubernetes.crds import Loader
 from sandbox.kubernetes.manifests import with_placeholders
+from sandbox.kubernetes.objects import LiveObjects, NotReadyError
 from sandbox.provider import ProviderError
 from sandbox.store import Record, Store
 from sandbox.values import Properties, plain
 
 TYPE = "kubernetes:helm.sh/v3:Release"
 _TIMEOUT_SECONDS = 300  # helm's own default
+# What Helm waits for; load balancers and, where it is asked to, jobs as well.
+_AWAITED = ("CustomResourceDefinition", "DaemonSet", "Deployment", "PersistentVolumeClaim", "Pod", "StatefulSet")
 _SHOW_SECONDS = 30.0  # a repository that does not answer in this time is not there
 _UNREACHABLE = re.compile(
     r"dial tcp|no such host|connection refused|i/o timeout|deadline exceeded|network is unreachable|TLS handshake"
@@ -30,6 +37,10 @@ _UNREACHABLE = re.compile(
 
 # What `helm status` would say of a release that is only recorded.
 _RECORDED: Properties = {"version": 1, "info": {"status": "recorded"}, "manifest": ""}
+
+
+class NotAtHandError(ProviderError):
+    """Helm or a chart cannot be had here; the message says which, and why."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +59,34 @@ class Installed:
 class Releases:
     """The releases of one stack."""
 
-    def __init__(self, program: Path | None, missing: str, kubeconfig: Path | None, store: Store) -> None:
-        """Use helm at ``program`` on the cluster of ``kubeconfig``; ``missing`` says why one of them is None."""
+    def __init__(
+        self,
+        program: Path | None,
+        missing: str,
+        kubeconfig: Path | None,
+        store: Store,
+        *,
+        objects: LiveObjects | None = None,
+        charts: Path | None = None,
+    ) -> None:
+        """Prepare a stack's releases.
+
+        Args:
+            program: Helm, or None.
+            missing: Why there is no helm, or no cluster.
+            kubeconfig: Of the cluster, or None.
+            store: Where a release is recorded that cannot be installed.
+            objects: The cluster's objects, which are awaited; None waits for nothing.
+            charts: Directory with charts (default ``SANDBOX_CHARTS``), as ``<name>-<version>/`` or
+                ``<name>-<version>.tgz``; what is not there comes from its repository.
+        """
+        configured = os.environ.get("SANDBOX_CHARTS")
         self._program = program
         self._missing = missing
         self._kubeconfig = kubeconfig
         self._store = store
+        self._objects = objects
+        self._folder = charts or (Path(configured) if configured else None)
         self._charts: dict[tuple[str, ...], str] = {}
         self._lock = threading.Lock()
 
@@ -67,14 +100,34 @@ class Releases:
         if warning := self._unavailable(inputs):
             return warning
         if not unknown:
-            self._helm(["template", inputs["name"], *_chart(inputs), *_place(inputs), "--values", "-"], _values(inputs))
+            self._template(inputs)
         return ""
 
-    def install(self, inputs: Properties, urn: str, timeout_seconds: float) -> Installed:
-        """Install or upgrade a release.
+    def render(
+        self, inputs: Properties, *, kubernetes_version: str, api_versions: Sequence[str] = ()
+    ) -> list[Manifest]:
+        """Return what a release would install: definitions and hooks too, but no tests.
+
+        Args:
+            inputs: Inputs of the release.
+            kubernetes_version: Version that the chart is told.
+            api_versions: Kinds that the chart is told to be served, such as ``cert-manager.io/v1/Certificate``.
 
         Raises:
-            ProviderError: Helm fails; in its words.
+            NotAtHandError: Helm or the chart cannot be had.
+            ProviderError: The chart refuses the values.
+        """
+        inputs = plain(inputs)
+        if why := self._unavailable(inputs):
+            raise NotAtHandError(why)
+        told = ["--kube-version", kubernetes_version, *(f"--api-versions={version}" for version in api_versions)]
+        return documents(self._template(inputs, "--include-crds", "--skip-tests", *told))
+
+    def install(self, inputs: Properties, urn: str, timeout_seconds: float) -> Installed:
+        """Install or upgrade a release, and wait until it is ready.
+
+        Raises:
+            ProviderError: Helm fails, in its words, or an object does not become ready.
         """
         inputs = plain(inputs)
         warning = self._unavailable(inputs)
@@ -82,41 +135,87 @@ class Releases:
             self._record(inputs, urn)
             return Installed(_outputs(inputs, _RECORDED), warning)
         seconds = int(timeout_seconds or inputs.get("timeout") or _TIMEOUT_SECONDS)
-        command = ["upgrade", "--install", inputs["name"], *_chart(inputs), *_place(inputs), "--values", "-"]
-        command += ["--take-ownership", "--timeout", f"{seconds}s"]  # of definitions that were loaded on demand
+        deadline = time.monotonic() + seconds
+        earlier = self._status(inputs)
+        command = ["upgrade", "--install", inputs["name"], *self._chart(inputs), *_place(inputs), "--values", "-"]
+        # Definitions that were loaded on demand belong to their chart from now on, with every field.
+        command += [
+            "--take-ownership",
+            *(["--force-conflicts"] if self._major() > 3 else []),
+            "--timeout",
+            f"{seconds}s",
+        ]
         flags = {
             "createNamespace": "--create-namespace",
             "skipCrds": "--skip-crds",
-            "waitForJobs": "--wait-for-jobs",
             "disableWebhooks": "--no-hooks",
             "cleanupOnFail": "--cleanup-on-fail",
             "resetValues": "--reset-values",
             "reuseValues": "--reuse-values",
             "dependencyUpdate": "--dependency-update",
-            "atomic": "--atomic" if self._major() == 3 else "--rollback-on-failure",
         }
         command += [flag for name, flag in flags.items() if inputs.get(name)]
-        if not inputs.get("skipAwait"):
-            command.append("--wait")
-        self._helm(command, _values(inputs))
-        found = self.find(inputs)
-        if found is None:
-            raise ProviderError(f"release {inputs['name']}: helm installed it and does not list it")
+        try:
+            self._helm(command, _values(inputs))
+            release = self._status(inputs)
+            if release is None:
+                raise ProviderError(f"release {inputs['name']}: helm installed it and does not list it")
+            if not inputs.get("skipAwait"):
+                self._await(inputs, str(release["manifest"]), deadline)
+        except ProviderError:
+            if inputs.get("atomic"):
+                self._roll_back(inputs, earlier)
+            raise
         self._store.delete(TYPE, _id(inputs))  # it may have been recorded before helm was there
-        return Installed(found, "")
+        return Installed(_outputs(inputs, release), "")
+
+    def _await(self, inputs: Properties, manifest: str, deadline: float) -> None:
+        """Wait for what helm waits for; unlike helm, say what an object that does not become ready waits for."""
+        if self._objects is None:
+            return
+        for document in documents(manifest):
+            spec: Properties = document.get("spec") or {}
+            balanced = document["kind"] == "Service" and spec.get("type") == "LoadBalancer"
+            if not (
+                document["kind"] in _AWAITED or balanced or (document["kind"] == "Job" and inputs.get("waitForJobs"))
+            ):
+                continue
+            metadata = document["metadata"]
+            namespace = metadata.get("namespace") or _namespace(inputs)
+            live = self._objects.find(document["apiVersion"], document["kind"], namespace, metadata["name"])
+            if live is None:
+                continue  # what the controllers of a cloud take away again
+            try:
+                self._objects.wait(live, max(deadline - time.monotonic(), 1))
+            except NotReadyError as error:
+                place = f"{document['kind']} {namespace}/{metadata['name']}"
+                raise ProviderError(f"release {inputs['name']}: {place}: {error}") from error
+
+    def _roll_back(self, inputs: Properties, earlier: Properties | None) -> None:
+        """Bring back what there was before an install or upgrade that failed."""
+        now = self._status(inputs)
+        if now is None or (earlier and now["version"] == earlier["version"]):
+            return
+        command = ["uninstall", inputs["name"]] if earlier is None else ["rollback", inputs["name"]]
+        self._helm([*command, *([str(earlier["version"])] if earlier else []), *_place(inputs)])
 
     def find(self, inputs: Properties) -> Properties | None:
         """Return the outputs of a release, installed or recorded; None where there is none."""
         inputs = plain(inputs)
-        if self._program is not None and self._kubeconfig is not None:
-            answer = self._run(["status", inputs["name"], *_place(inputs), "--output", "json"])
-            if answer.returncode == 0:
-                return _outputs(inputs, json.loads(answer.stdout))
-            if "not found" not in answer.stderr:
-                raise ProviderError(f"release {inputs['name']}: {_words(answer.stderr)}")
-        if self._store.find(TYPE, _id(inputs)):
-            return _outputs(inputs, _RECORDED)
-        return None
+        if (release := self._status(inputs)) is not None:
+            return _outputs(inputs, release)
+        return _outputs(inputs, _RECORDED) if self._store.find(TYPE, _id(inputs)) else None
+
+    def _status(self, inputs: Properties) -> Properties | None:
+        """Return what helm says of a release, or None where it is not installed."""
+        if self._program is None or self._kubeconfig is None:
+            return None
+        answer = self._run(["status", inputs["name"], *_place(inputs), "--output", "json"])
+        if answer.returncode == 0:
+            return json.loads(answer.stdout)
+        if "not found" in answer.stderr:
+            return None
+        raise ProviderError(f"release {inputs['name']}: {_words(answer.stderr)}")
 
     def remove(self, outputs: Properties, timeout_seconds: float) -> None:
         """Uninstall a release, or forget it.
@@ -141,7 +240,7 @@ class Releases:
         """
         if self._program is None or self._kubeconfig is None:
             return self._missing
-        chart = tuple(_chart(inputs))
+        chart = tuple(self._chart(inputs))
         with self._lock:
             if chart not in self._charts:
                 self._charts[chart] = self._ask(chart)
@@ -170,6 +269,25 @@ class Releases:
         else:
             self._store.insert(record)
 
+    def _template(self, inputs: Properties, *flags: str) -> str:
+        chart = self._chart(inputs)
+        return self._helm(
+            ["template", inputs["name"], *chart, *_place(inputs), *flags, "--values", "-"], _values(inputs)
+        )
+
+    def _chart(self, inputs: Properties) -> list[str]:
+        """Return how helm is told which chart: a path where it is in the folder, else its repository and version."""
+        name, version = str(inputs["chart"]), str(inputs.get("version") or "")
+        if self._folder and version:
+            base = self._folder / f"{name.rpartition('/')[2]}-{version}"
+            if (base / "Chart.yaml").is_file():
+                return [str(base)]
+            if (archive := base.with_name(f"{base.name}.tgz")).is_file():
+                return [str(archive)]
+        repository: Properties = inputs.get("repositoryOpts") or {}
+        chart = [name, *(["--repo", str(repository["repo"])] if repository.get("repo") else [])]
+        return chart + (["--version", version] if version else [])
+
     def _major(self) -> int:
         match = re.match(r"v(\d+)", self._run(["version", "--short"]).stdout)
         return int(match[1]) if match else 4
@@ -189,11 +307,10 @@ class Releases:
         )
 
 
-def _chart(inputs: Properties) -> list[str]:
-    repository: Properties = inputs.get("repositoryOpts") or {}
-    chart = [str(inputs["chart"])]
-    chart += ["--repo", str(repository["repo"])] if repository.get("repo") else []
-    return chart + (["--version", str(inputs["version"])] if inputs.get("version") else [])
+def documents(text: str) -> list[Manifest]:
+    """Return the objects in YAML as helm prints it."""
+    found: list[Any] = list(yaml.load_all(text, Loader=Loader))
+    return [document for document in found if document]
 
 
 def _namespace(inputs: Properties) -> str:
@@ -229,13 +346,11 @@ def _outputs(inputs: Properties, release: Properties) -> Properties:
 def _names(manifest: str, namespace: str) -> dict[str, list[str]]:
     """Return the objects of a release by kind, as the real provider lists them."""
     names: dict[str, list[str]] = {}
-    documents: list[Any] = list(yaml.load_all(manifest, Loader=yaml.CSafeLoader))
-    for document in documents:
-        if document:
-            group, _, version = str(document["apiVersion"]).rpartition("/")
-            kind = f"{document['kind']}.{group}/{group}/{version}" if group else f"{document['kind']}/{version}"
-            place = document["metadata"].get("namespace", namespace)
-            names.setdefault(kind, []).append(f"{place}/{document['metadata']['name']}")
+    for document in documents(manifest):
+        group, _, version = str(document["apiVersion"]).rpartition("/")
+        kind = f"{document['kind']}.{group}/{group}/{version}" if group else f"{document['kind']}/{version}"
+        place = document["metadata"].get("namespace", namespace)
+        names.setdefault(kind, []).append(f"{place}/{document['metadata']['name']}")
     return names
 
 

@@ -60,6 +60,7 @@ class Session:
             helm if isinstance(helm, str) else "there is no control plane",
             cluster.kubeconfig if cluster else None,
             self.store,
+            objects=self.live,
         )
 
     def __enter__(self) -> Self:

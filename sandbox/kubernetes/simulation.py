@@ -13,6 +13,7 @@ _EVERY_SECONDS = 0.5
 _PROVISIONER = "volume.kubernetes.io/storage-provisioner"  # set by Kubernetes on claims that wait for a driver
 _SELECTED_NODE = "volume.kubernetes.io/selected-node"  # set by the scheduler where a claim waits for its pod
 _PROVISIONED_BY = "pv.kubernetes.io/provisioned-by"
+_CASCADE = "resources-finalizer.argocd.argoproj.io"  # Argo CD's: an application's objects go before it does
 _ZONE = "topology.kubernetes.io/zone"
 _ZONAL_DRIVERS = ("ebs.csi.aws.com", "pd.csi.storage.gke.io")  # their volumes attach in one zone only
 
@@ -56,6 +57,8 @@ class Simulation:
             self._address(ingress, "/apis/networking.k8s.io/v1", "ingresses")
         for service in self._client.items("/apis/apiregistration.k8s.io/v1/apiservices"):
             self._unregister(service)
+        for application in self._client.items("/apis/argoproj.io/v1alpha1/applications"):
+            self._let_go(application)
 
     def _repeat(self, step: Callable[[], None]) -> None:
         failing = ""
@@ -131,6 +134,20 @@ class Simulation:
         """Remove an API that a pod would serve: unanswered, it would keep every namespace from being deleted."""
         if service["spec"].get("service"):
             self._delete(f"/apis/apiregistration.k8s.io/v1/apiservices/{service['metadata']['name']}")
+
+    def _let_go(self, application: Manifest) -> None:
+        """Finish the deletion of an Argo CD application; here it has no objects, because nothing is synced from Git."""
+        metadata = application["metadata"]
+        finalizers: list[str] = metadata.get("finalizers") or []
+        if "deletionTimestamp" not in metadata or _CASCADE not in finalizers:
+            return
+        kept = [finalizer for finalizer in finalizers if finalizer != _CASCADE]
+        path = f"/apis/argoproj.io/v1alpha1/namespaces/{metadata['namespace']}/applications/{metadata['name']}"
+        try:
+            self._client.request("PATCH", path, body={"metadata": {"finalizers": kept or None}}, patch="merge")
+        except ApiError as error:
+            if error.reason != "NotFound":  # gone a moment ago
+                raise
 
     def _delete(self, path: str) -> None:
         try:

@@ -14,7 +14,7 @@ from sandbox.kubernetes.cluster import Cluster
 from sandbox.kubernetes.nodes import NodeGroupSpec, Nodes
 from sandbox.kubernetes.provider import KubernetesProvider
 from sandbox.kubernetes.session import Session
-from sandbox.toolchain import clients, control_plane
+from sandbox.toolchain import clients
 from sandbox.toolchain.control_plane import ControlPlaneBinaries
 
 SYSTEM = NodeGroupSpec(
@@ -52,14 +52,6 @@ class Stack:
     nodes: Nodes
     provider: KubernetesProvider
     reports: list[str]
-
-
-@pytest.fixture(scope="session")
-def binaries() -> ControlPlaneBinaries:
-    found = control_plane.find_or_get(paths.cache_dir(), print, allow_build=False)
-    if isinstance(found, control_plane.Missing):
-        pytest.skip(found.reason)
-    return found
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.engine import Engine
-from tests.engine.harness import FullStack, Sandbox
+from tests.engine.harness import Sandbox
 
 
 @pytest.fixture
@@ -22,25 +22,3 @@ def sandbox(tmp_path: Path, engine: Engine) -> Iterator[Sandbox]:
     made.write("")
     yield made
     made.end()
-
-
-@pytest.fixture(scope="session")
-def dev(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FullStack]:
-    yield from _full_stack("dev", tmp_path_factory)
-
-
-@pytest.fixture(scope="session")
-def prod(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FullStack]:
-    yield from _full_stack("prod", tmp_path_factory)
-
-
-def _full_stack(stack: str, factory: pytest.TempPathFactory) -> Iterator[FullStack]:
-    full = FullStack(stack, factory.mktemp(stack))
-    yield full
-    full.stop()
-
-
-@pytest.fixture(params=["dev", "prod"])
-def full_stack(request: pytest.FixtureRequest) -> FullStack:
-    """Each shipped stack in turn."""
-    return request.getfixturevalue(request.param)

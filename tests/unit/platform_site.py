@@ -10,6 +10,7 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from components import contract
+from components.aws.credentials import CATALOGUE
 from components.platform.openings import Namespace
 from components.platform.site import Site
 from components.settings.platform import PlatformSettings
@@ -59,11 +60,20 @@ def _bucket(role: str) -> contract.Bucket:
     return contract.Bucket(name=pulumi.Output.from_input(role), url=pulumi.Output.from_input(f"s3://{role}"))
 
 
-class _AnyEntry(dict[str, contract.SecretRef]):
-    """Every purpose is there, with its own name as key."""
+class _Anything(tuple[str, ...]):
+    """Every property is there."""
+
+    def __contains__(self, _: object) -> bool:
+        return True
+
+
+class _Entries(dict[str, contract.SecretRef]):
+    """The catalogue's entries with their properties, and any other with any property; keys are ``test/<purpose>``."""
 
     def __missing__(self, purpose: str) -> contract.SecretRef:
-        return contract.SecretRef(key=pulumi.Output.from_input(f"test/{purpose}"), properties=("password",))
+        known = {credential.purpose: credential.properties for credential in CATALOGUE}
+        key = pulumi.Output.from_input(f"test/{purpose}")
+        return contract.SecretRef(key=key, properties=known.get(purpose, _Anything()))
 
 
 def site(
@@ -111,7 +121,7 @@ def site(
         ),
         cache=contract.Cache(host=output("cache.test"), port=output(6379), auth=secret),
         files=contract.SharedFiles(csi_driver="efs.csi.aws.com", volumes={}),
-        secrets=contract.SecretStore(kind="aws-secrets-manager", region="us-east-1", entries=_AnyEntry()),
+        secrets=contract.SecretStore(kind="aws-secrets-manager", region="us-east-1", entries=_Entries()),
         identity=identities or Identities(),
         registry=contract.Registry(host=output("registry.test"), repositories={}, mirrors={}),
         load_balancers=contract.LoadBalancers(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from fnmatch import fnmatch
 
 import pulumi
 import pytest
@@ -10,21 +11,26 @@ from aws_stack import HERE, KEY, OTHER_KEY, rendered, run, statements
 from conftest import ACCOUNT, REGION, Recorder
 
 from components.aws.identity import AwsIdentity, ClusterIssuer
-from components.contract import Identity, ObjectGrant, SecretGrant, SecretRef
+from components.contract import DnsGrant, DnsZone, Identity, ObjectGrant, SecretGrant, SecretRef
 
 pytestmark = pytest.mark.unit
 ISSUER = f"oidc.eks.{REGION}.amazonaws.com/id/EXAMPLE"
 SECRET = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:llmops-test/mlflow-database-AbCdEf"
 
 
-def identity(boundary=None) -> AwsIdentity:
+BACKUPS_KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/9234abcd-12ab-34cd-56ef-1234567890ab"
+ZONE = DnsZone(kind="route53", id="Z0123456789ABC", region=REGION)
+
+
+def identity(boundary=None, dns=None) -> AwsIdentity:
     return AwsIdentity(
         account=HERE,
         issuer=ClusterIssuer(provider_arn=f"arn:aws:iam::{ACCOUNT}:oidc-provider/{ISSUER}", url=f"https://{ISSUER}"),
-        bucket_arns={"mlflow": "arn:aws:s3:::mlflow", "models": "arn:aws:s3:::models"},
-        objects_key_arn=KEY,
+        bucket_arns={role: f"arn:aws:s3:::{role}" for role in ("mlflow", "models", "backups")},
+        bucket_key_arns={"mlflow": KEY, "models": KEY, "backups": BACKUPS_KEY},
         secrets={"mlflow-database": SecretRef(key=pulumi.Output.from_input(SECRET), properties=("password",))},
         secrets_key_arn=OTHER_KEY,
+        dns=dns,
         permissions_boundary_arn=boundary,
     )
 
@@ -85,6 +91,35 @@ def test_the_key_serves_this_bucket_only_and_through_s3_only(recorded: Recorder)
         "StringEquals": {"kms:ViaService": f"s3.{REGION}.amazonaws.com"},
         "StringLike": {"kms:EncryptionContext:aws:s3:arn": ["arn:aws:s3:::mlflow", "arn:aws:s3:::mlflow/*"]},
     }
+
+
+def test_backups_come_with_their_own_key_and_without_that_of_the_data(recorded: Recorder):
+    policy = rendered(identity().statements([ObjectGrant(bucket="backups", access="read-write")]))
+    assert policy["ObjectKey0"]["Resource"] == [BACKUPS_KEY]
+    assert KEY not in json.dumps(policy)
+
+
+def test_a_domain_is_proven_by_text_records_under_the_label_of_acme_and_by_nothing_else(recorded: Recorder):
+    policy = rendered(identity(dns=ZONE).statements([DnsGrant()]))
+    assert {action for one in policy.values() for action in one["Action"]} == {
+        "route53:ChangeResourceRecordSets",
+        "route53:GetChange",
+    }
+    change = policy["DnsProof0"]
+    assert change["Resource"] == ["arn:aws:route53:::hostedzone/Z0123456789ABC"]
+    assert change["Condition"]["ForAllValues:StringEquals"] == {
+        "route53:ChangeResourceRecordSetsRecordTypes": ["TXT"],
+        "route53:ChangeResourceRecordSetsActions": ["UPSERT", "DELETE"],
+    }
+    (name,) = change["Condition"]["ForAllValues:StringLike"]["route53:ChangeResourceRecordSetsNormalizedRecordNames"]
+    assert fnmatch("_acme-challenge.llm.example.com", name)
+    assert not fnmatch("llm.example.com", name)
+    assert not fnmatch("www._acme-challenge.example.com", name)
+
+
+def test_a_dns_grant_without_a_zone_says_which_setting_is_missing(recorded: Recorder):
+    with pytest.raises(pulumi.RunError, match=r"aws\.hostedZoneId"):
+        identity().statements([DnsGrant()])
 
 
 def test_a_prefix_limits_objects_and_listing_alike(recorded: Recorder):

@@ -11,7 +11,7 @@ from conftest import ACCOUNT, REGION, Recorder
 from pulumi_aws import Provider
 
 from components.aws.bucket import Lifecycle, bucket_name, bucket_policy, lifecycle_rules
-from components.aws.objects import ROLES, Objects, ObjectsArgs
+from components.aws.objects import ROLES, Objects, ObjectsArgs, key_domain
 from components.aws.policy import Account
 from components.aws.replication import REPLICATED, Replication, ReplicationArgs, replication_permissions
 
@@ -25,7 +25,7 @@ def objects(*, force_destroy=False, protect=True):
         ObjectsArgs(
             prefix=PREFIX,
             account=HERE,
-            kms_key_arn=KEY,
+            kms_key_arns={role: OTHER_KEY if key_domain(role) == "backups" else KEY for role in ROLES},
             tier_after_days=45,
             noncurrent_days=30,
             log_retention_days=90,
@@ -99,8 +99,13 @@ def test_objects_are_encrypted_with_our_key_but_access_logs_with_the_only_kind_t
         if name == "objects-access-logs":
             assert default == {"sseAlgorithm": "AES256"}
         else:
-            assert default == {"sseAlgorithm": "aws:kms", "kmsMasterKeyId": KEY}
+            key = OTHER_KEY if name == "objects-backups" else KEY
+            assert default == {"sseAlgorithm": "aws:kms", "kmsMasterKeyId": key}
             assert rule["bucketKeyEnabled"] is True
+
+
+def test_what_is_replicated_is_under_the_one_key_that_replication_may_use():
+    assert {key_domain(role) for role in REPLICATED} == {"objects"}
 
 
 def test_requests_without_tls_are_denied_on_the_bucket_and_on_its_objects(recorded: Recorder):

@@ -12,8 +12,9 @@ from pulumi_aws import iam
 
 from components import versions
 from components.aws.addons import Addons, AddonsArgs
-from components.aws.cluster import Access, Cluster, ClusterArgs, access_entries
+from components.aws.cluster import ACCESS_GROUPS, Access, Cluster, ClusterArgs, access, access_entries, team_group
 from components.aws.identity import ClusterIssuer
+from components.settings.cluster import AccessSettings
 
 pytestmark = pytest.mark.unit
 
@@ -98,6 +99,35 @@ def test_roles_of_one_name_in_two_accounts_both_get_in():
     assert set(entries) == {f"{account}-role-admin" for account in accounts}
 
 
+def entry(**setting: Any) -> dict[str, Any]:
+    """The access entry of a setting, as pulumi-eks is given it."""
+    principal = "arn:aws:iam::123456789012:role/somebody"
+    (made,) = access_entries([access(AccessSettings.model_validate({"principalArn": principal, **setting}))]).values()
+    return {"groups": made.kubernetes_groups, "policies": sorted(made.access_policies or {})}
+
+
+def test_a_role_of_the_platform_is_a_kubernetes_group_and_brings_no_policy_of_eks():
+    """The platform's own RBAC decides; a policy of EKS beside it would give more."""
+    assert entry(policy="ml-engineer") == {"groups": ["llmops:ml-engineers"], "policies": []}
+    assert entry(policy="viewer") == {"groups": ["llmops:viewers"], "policies": []}
+    assert entry(policy="platform-admin") == {"groups": ["llmops:platform-admins"], "policies": []}
+
+
+def test_teams_add_their_groups_to_whatever_else_somebody_is():
+    assert entry(teams=["search"]) == {"groups": ["llmops:team-search"], "policies": []}
+    assert entry(policy="viewer", teams=["search", "ads"])["groups"] == [
+        "llmops:viewers",
+        "llmops:team-search",
+        "llmops:team-ads",
+    ]
+    assert entry(policy="edit", teams=["ads"]) == {"groups": ["llmops:team-ads"], "policies": ["edit"]}
+
+
+def test_no_group_has_a_name_that_eks_keeps_for_itself():
+    names = [*ACCESS_GROUPS.values(), team_group("search")]
+    assert not [name for name in names if name.startswith(("system:", "eks:", "aws:", "amazon:", "iam:"))]
+
+
 def test_the_network_plugin_hands_out_prefixes_and_enforces_network_policies(recorded):
     recorded.run(lambda: Cluster("cluster", ARGS))
 
@@ -105,6 +135,7 @@ def test_the_network_plugin_hands_out_prefixes_and_enforces_network_policies(rec
     values = json.loads(plugin.inputs["configurationValues"])
     assert values["enableNetworkPolicy"] == "true"
     assert values["env"]["ENABLE_PREFIX_DELEGATION"] == "true"
+    assert values["env"]["NETWORK_POLICY_ENFORCING_MODE"] == "standard", "strict would cut off EKS' own add-ons"
     assert plugin.inputs["addonVersion"] == versions.EKS_ADDONS["vpc-cni"]
     attachment = recorded.one("aws:iam/rolePolicyAttachment:RolePolicyAttachment")
     assert attachment.name in plugin.depends_on
@@ -163,6 +194,7 @@ def test_add_ons_with_controllers_wait_for_nodes_and_are_pinned(recorded):
     assert {a.inputs["addonName"] for a in found.values()} == {
         "coredns",
         "snapshot-controller",
+        "metrics-server",
         "aws-ebs-csi-driver",
         "aws-efs-csi-driver",
         "aws-mountpoint-s3-csi-driver",

@@ -11,6 +11,7 @@ import pytest
 from pulumi_aws import eks
 
 from components.aws.nodes import NodeGroup, NodeGroupArgs, NodeRole, autoscaler_tags, node_config, pool_of, user_data
+from components.capacity.ec2 import shape_of
 from components.settings.nodes import NodeGroupSettings
 
 pytestmark = pytest.mark.unit
@@ -52,6 +53,7 @@ def test_gpu_nodes_have_nvidias_image_a_taint_and_labels(recorded):
     assert inputs["amiType"] == "AL2023_x86_64_NVIDIA"
     assert inputs["taints"] == [{"key": "nvidia.com/gpu", "value": "present", "effect": "NO_SCHEDULE"}]
     assert inputs["labels"] == {
+        "k8s.amazonaws.com/accelerator": "a10g",
         "llmops/role": "gpu-training",
         "llmops/node-group": "training",
         "llmops/gpu-model": "a10g",
@@ -108,14 +110,25 @@ def test_no_nodes_at_all_is_a_size_too(recorded):
 
 
 def test_an_empty_group_tells_the_autoscaler_what_its_nodes_would_have(recorded):
-    """Labels and taints it reads from EKS; disk and GPUs stand in no instance type that it knows in time."""
+    """What pods can have, and not what the instance has: else it starts nodes that the pod then does not fit."""
     recorded.run(lambda: group(settings()))
 
     tags = recorded.one("aws:eks/nodeGroup:NodeGroup").inputs["tags"]
-    assert {key.removeprefix(PREFIX): value for key, value in tags.items() if key.startswith(PREFIX)} == {
+    told = {key.removeprefix(PREFIX): value for key, value in tags.items() if key.startswith(PREFIX)}
+    smallest = shape_of("g5.4xlarge", 100)
+    assert told == {
+        "resources/cpu": f"{smallest.cpu_millicores}m",
+        "resources/memory": f"{smallest.memory_mib}Mi",
         "resources/ephemeral-storage": "501Gi",
         "resources/nvidia.com/gpu": "1",
     }
+    assert smallest.cpu_millicores < 16_000
+
+
+def test_the_autoscaler_waits_for_the_gpus_of_a_node_that_has_come():
+    """Without this label it takes the node for one without GPUs, and starts another for the same pod."""
+    assert pool_of(settings()).labels["k8s.amazonaws.com/accelerator"] == "a10g"
+    assert "k8s.amazonaws.com/accelerator" not in pool_of(SYSTEM).labels
 
 
 def test_nodes_come_after_the_network_plugin_and_go_before_it(recorded):

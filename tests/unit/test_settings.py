@@ -176,6 +176,26 @@ def test_secrets_are_refused_without_showing_them():
             "cluster.addonVersions: must be versions such as v1.2.3",
         ),
         (
+            {"cluster": {"access": [{**ADMIN, "policy": "viewer", "namespaces": ["serving"]}]}},
+            "cluster.access[0].namespaces: must be empty with policy viewer; only admin, edit, view can be confined",
+        ),
+        (
+            {"cluster": {"access": [{"principalArn": ADMIN["principalArn"]}]}},
+            "cluster.access[0].teams: must name a team where there is no policy, or the entry lets nobody do anything",
+        ),
+        (
+            {"cluster": {"access": [{**ADMIN, "teams": ["search"]}]}},
+            "cluster.access[0].teams[0]: must be a team, and the stack has none; got search",
+        ),
+        (
+            {"cluster": {"access": [{**ADMIN, "teams": ["serch"]}]}, "teams": [{"name": "search"}]},
+            "cluster.access[0].teams[0]: must be one of the stack's teams search; got serch",
+        ),
+        (
+            {"aws": {"hostedZoneId": "/hostedzone/Z0123456789ABC"}},
+            "aws.hostedZoneId: must match ^(Z[A-Z0-9]{1,31})?$; got /hostedzone/Z0123456789ABC",
+        ),
+        (
             {"cluster": {"access": [{"principalArn": "me", "policy": "view"}]}},
             "cluster.access[0].principalArn: must match",
         ),

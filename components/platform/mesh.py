@@ -1,0 +1,269 @@
+"""The mesh: Istio in ambient mode, and who may be spoken to without it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pulumi
+from pulumi_kubernetes.apiextensions import CustomResource
+from pulumi_kubernetes.meta import v1 as meta
+
+from components.platform.charts import release
+from components.platform.openings import GATEWAY, SCRAPER, Opening, Pods
+from components.platform.site import Site
+from components.settings.platform.mesh import MeshSettings
+
+NAMESPACE: Final = "istio-system"
+"""Istio's root namespace: what stands here holds for the whole mesh."""
+
+AMBIENT: Final[Mapping[str, str]] = {"istio.io/dataplane-mode": "ambient"}
+"""Label of namespaces, or of single pods, that are in the mesh."""
+
+SECURITY_API: Final = "security.istio.io/v1"
+NETWORKING_API: Final = "networking.istio.io/v1"
+
+_TELEMETRY_API: Final = "telemetry.istio.io/v1"
+_TRACER: Final = "otel"
+_ISTIOD: Final = Pods(namespace=NAMESPACE, labels={"app": "istiod"})
+_ZTUNNEL: Final = Pods(namespace=NAMESPACE, labels={"app": "ztunnel"})
+_CNI: Final = Pods(namespace=NAMESPACE, labels={"k8s-app": "istio-cni-node"})
+_COLLECTOR: Final = Pods(namespace="monitoring")
+_XDS_PORT: Final = 15012
+
+
+def openings(site: Site) -> tuple[Opening, ...]:
+    """What Istio reaches, and who reaches it.
+
+    The tunnel between pods (15008) and probes of pods in the mesh are opened with every other opening, centrally.
+    """
+    return (
+        Opening(
+            source="control-plane",
+            target=_ISTIOD,
+            ports=(15017,),
+            why="Istio's objects are validated, and the gateway's pods completed, before they are stored.",
+        ),
+        Opening(source=_ZTUNNEL, target=_ISTIOD, ports=(_XDS_PORT,), why="Certificates and configuration."),
+        Opening(source=GATEWAY, target=_ISTIOD, ports=(_XDS_PORT,), why="Certificates and configuration."),
+        Opening(source=_ISTIOD, target="api-server", ports=(443,), why="It watches services, pods and policies."),
+        Opening(source=_CNI, target="api-server", ports=(443,), why="It learns which pods are in the mesh."),
+        Opening(source=SCRAPER, target=_ISTIOD, ports=(15014,), why="Metrics of the control plane."),
+        Opening(source=SCRAPER, target=_CNI, ports=(15014,), why="Metrics: pods that could not be taken in."),
+        Opening(source=SCRAPER, target=_ZTUNNEL, ports=(15020,), why="Metrics of connections between pods."),
+        *_for_tokens(site),
+        *_for_traces(site.settings.mesh),
+    )
+
+
+def _for_tokens(site: Site) -> tuple[Opening, ...]:
+    if not site.settings.gateway.enabled or site.settings.gateway.authentication.mode != "jwt":
+        return ()
+    return (Opening(source=_ISTIOD, target="internet", ports=(443,), why="It fetches the token issuer's keys."),)
+
+
+def _for_traces(settings: MeshSettings) -> tuple[Opening, ...]:
+    if not settings.tracing.enabled:
+        return ()
+    return (
+        Opening(source=GATEWAY, target=_COLLECTOR, ports=(settings.tracing.port,), why="The gateway sends its traces."),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeshArgs:
+    """What the mesh needs.
+
+    Attributes:
+        site: Where it is installed.
+    """
+
+    site: Site
+
+
+class Mesh(pulumi.ComponentResource):
+    """Istio's four parts, strict mTLS for every pod of the mesh, and what it tells of the traffic."""
+
+    ready: tuple[pulumi.Resource, ...]
+
+    def __init__(self, name: str, args: MeshArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("llmops:platform:Mesh", name, None, opts)
+        site, settings = args.site, args.site.settings.mesh
+        base = release(
+            f"{name}-base",
+            "istio-base",
+            release_name="istio-base",
+            namespace=NAMESPACE,
+            # Accounts for other clusters' control planes; there are none.
+            values={"global": {"istioNamespace": NAMESPACE, "enableReaderRBAC": False}},
+            parent=self,
+            after=site.namespaces[NAMESPACE],
+        )
+        istiod = release(
+            f"{name}-istiod",
+            "istiod",
+            release_name="istiod",
+            namespace=NAMESPACE,
+            values=istiod_values(site),
+            parent=self,
+            after=[base],  # the definitions that it watches
+        )
+        cni = release(
+            f"{name}-cni",
+            "istio-cni",
+            release_name="istio-cni",
+            namespace=NAMESPACE,
+            values=cni_values(),
+            parent=self,
+            after=[istiod],  # for upgrades: an agent may be older than the control plane, and not newer
+        )
+        ztunnel = release(
+            f"{name}-ztunnel",
+            "ztunnel",
+            release_name="ztunnel",
+            namespace=NAMESPACE,
+            values=ztunnel_values(),
+            parent=self,
+            after=[cni],  # ready only with its socket; and the last to be upgraded
+        )
+        # Validated by istiod, which is also who acts on them.
+        child = pulumi.ResourceOptions(parent=self, depends_on=[istiod])
+        strict = CustomResource(
+            f"{name}-strict",
+            api_version=SECURITY_API,
+            kind="PeerAuthentication",
+            metadata=meta.ObjectMetaArgs(name="default", namespace=NAMESPACE),
+            spec={"mtls": {"mode": "STRICT"}},
+            opts=child,
+        )
+        telemetry = CustomResource(
+            f"{name}-telemetry",
+            api_version=_TELEMETRY_API,
+            kind="Telemetry",
+            metadata=meta.ObjectMetaArgs(name="mesh-default", namespace=NAMESPACE),
+            spec=telemetry_of(settings),
+            opts=child,
+        )
+        self.ready = (istiod, ztunnel, strict, telemetry)
+        self.register_outputs({})
+
+
+def plaintext_port(
+    name: str,
+    *,
+    namespace: str,
+    labels: Mapping[str, str],
+    ports: Sequence[int],
+    parent: pulumi.Resource,
+    after: Sequence[pulumi.Resource],
+) -> CustomResource:
+    """Let callers from outside of the mesh reach some ports of pods in the mesh; their other ports stay strict.
+
+    For what the API server calls: webhooks and aggregated APIs. It has no certificate of the mesh, and speaks TLS with
+    the pod itself. Better still is to leave such pods out of the mesh. In ambient mode Istio reads ports only from a
+    policy with a selector, outside of its root namespace: such a one is made.
+
+    Args:
+        name: Name of the Pulumi resource.
+        namespace: Where the pods are.
+        labels: Which pods; at least one label.
+        ports: Container ports.
+        parent: The system's component.
+        after: The mesh, and the namespace.
+    """
+    if not labels or namespace == NAMESPACE:
+        raise pulumi.RunError(
+            f"{name}: ports are opened for labelled pods outside of {NAMESPACE}; Istio ignores others"
+        )
+    return CustomResource(
+        name,
+        api_version=SECURITY_API,
+        kind="PeerAuthentication",
+        metadata=meta.ObjectMetaArgs(name=name, namespace=namespace),
+        spec={
+            "selector": {"matchLabels": dict(labels)},
+            "mtls": {"mode": "STRICT"},
+            "portLevelMtls": {str(port): {"mode": "PERMISSIVE"} for port in ports},
+        },
+        opts=pulumi.ResourceOptions(parent=parent, depends_on=list(after)),
+    )
+
+
+def telemetry_of(settings: MeshSettings) -> dict[str, Any]:
+    """What proxies tell. The gateway is the only one that reads HTTP; ztunnel logs connections by itself."""
+    tracing: dict[str, Any] = {"disableSpanReporting": True}
+    if settings.tracing.enabled:
+        tracing = {
+            "providers": [{"name": _TRACER}],
+            "randomSamplingPercentage": settings.tracing.sampling_percent,
+        }
+    logs: dict[str, Any] = {"providers": [{"name": "envoy"}]} if settings.access_logs else {"disabled": True}
+    return {"accessLogging": [logs], "tracing": [tracing]}
+
+
+def mesh_config(settings: MeshSettings) -> dict[str, Any]:
+    """Istio's ``meshConfig``, where it differs from the default."""
+    config: dict[str, Any] = {"accessLogEncoding": "JSON"}
+    if settings.tracing.enabled:
+        config["extensionProviders"] = [
+            {
+                "name": _TRACER,
+                "opentelemetry": {"service": settings.tracing.collector, "port": settings.tracing.port},
+            }
+        ]
+    return config
+
+
+def istiod_values(site: Site) -> dict[str, Any]:
+    """Values of istiod: it serves a few hundred pods, so a fraction of the chart's 500m and 2 GiB will do."""
+    several = site.highly_available
+    return {
+        "profile": "ambient",
+        "global": {"istioNamespace": NAMESPACE, "logAsJson": True, "enableReaderRBAC": False},
+        "autoscaleEnabled": several,
+        "autoscaleMin": site.replicas,
+        "autoscaleMax": 5,
+        "replicaCount": site.replicas,
+        "resources": {
+            "requests": {"cpu": "200m" if several else "50m", "memory": "512Mi" if several else "256Mi"},
+            "limits": {"memory": "1Gi"},
+        },
+        "seccompProfile": {"type": "RuntimeDefault"},
+        "nodeSelector": site.system_nodes,
+        "topologySpreadConstraints": [_spread({"app": "istiod"})] if several else [],
+        "meshConfig": mesh_config(site.settings.mesh),
+    }
+
+
+def cni_values() -> dict[str, Any]:
+    """Values of the CNI agent, which runs on every node and only works when pods come and go."""
+    return {
+        "profile": "ambient",
+        "global": {"logAsJson": True},
+        "resources": {"requests": {"cpu": "25m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
+    }
+
+
+def ztunnel_values() -> dict[str, Any]:
+    """Values of ztunnel, which carries the traffic of its node's pods.
+
+    The chart's 512 MiB are for 200,000 pods in the cluster or 100,000 connections on the node. There is no limit of
+    CPU: it would slow down every pod of the node at once.
+    """
+    return {
+        "istioNamespace": NAMESPACE,
+        "logAsJson": True,
+        "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},
+    }
+
+
+def _spread(labels: Mapping[str, str]) -> dict[str, Any]:
+    """Replicas stand on different nodes."""
+    return {
+        "maxSkew": 1,
+        "topologyKey": "kubernetes.io/hostname",
+        "whenUnsatisfiable": "DoNotSchedule",
+        "labelSelector": {"matchLabels": dict(labels)},
+        "matchLabelKeys": ["pod-template-hash"],  # else a roll-out counts the old replicas too
+    }

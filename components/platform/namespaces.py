@@ -1,0 +1,268 @@
+"""Namespaces: what each is for, and everything that bounds what runs in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal, cast
+
+import pulumi
+from pulumi_kubernetes.core import v1 as core
+from pulumi_kubernetes.meta import v1 as meta
+from pulumi_kubernetes.networking import v1 as networking
+
+from components.contract import Foundation
+from components.platform.network_policies import PolicySpec, network_policies
+from components.platform.openings import Namespace, Opening, common_openings, team_namespace
+from components.platform.priorities import priority_classes
+from components.platform.quotas import Allowance, allowances, limit_range_spec, quota_specs
+from components.platform.rbac import Binding, bind, bindings, roles
+from components.settings.platform.isolation import IsolationSettings
+from components.settings.teams import TeamSettings
+from components.settings.workloads import WorkloadSettings
+
+Level = Literal["restricted", "baseline", "privileged"]
+"""Levels of the Pod Security Standards."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PodSecurity:
+    """What the pods of a namespace may ask of their node.
+
+    Attributes:
+        level: The least strict that is admitted.
+        why: What needs more than ``restricted``.
+    """
+
+    level: Level
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Room:
+    """One namespace.
+
+    Attributes:
+        purpose: What runs there.
+        mesh: Whether its pods are in the mesh.
+        security: Where something needs more than ``restricted``.
+    """
+
+    purpose: str
+    mesh: bool
+    security: PodSecurity | None = None
+
+
+# Systems that serve webhooks or aggregated APIs stay outside the mesh: it would refuse the API server, which calls them
+# and has no identity in the mesh. They speak TLS of their own. The gateway is a proxy of the mesh by itself.
+ROOMS: Final[Mapping[Namespace, Room]] = {
+    "argocd": Room(purpose="delivery from Git", mesh=True),
+    "cert-manager": Room(purpose="certificates", mesh=False),
+    "external-secrets": Room(purpose="credentials from the cloud's secret store", mesh=False),
+    "gpu-system": Room(
+        purpose="GPU devices and their metrics",
+        mesh=False,
+        security=PodSecurity(
+            level="privileged",
+            why="the device plugin registers with the kubelet in a directory of the node; the exporter reads devices",
+        ),
+    ),
+    "istio-ingress": Room(purpose="the gateway, through which everything from outside comes", mesh=False),
+    "istio-system": Room(
+        purpose="the mesh's control plane and its agents on every node",
+        mesh=False,
+        security=PodSecurity(
+            level="privileged",
+            why="the CNI agent writes to the node's CNI directories; ztunnel opens sockets inside other pods' networks",
+        ),
+    ),
+    "keda": Room(purpose="autoscaling on events", mesh=False),
+    "mlops-data": Room(purpose="data processing and the vector database", mesh=True),
+    "mlops-serving": Room(purpose="models and the model gateway", mesh=True),
+    "mlops-system": Room(purpose="experiment tracking, pipelines, operators of jobs and models", mesh=True),
+    "mlops-training": Room(purpose="training jobs", mesh=True),
+    "monitoring": Room(
+        purpose="metrics, logs, traces, dashboards, alerts",
+        mesh=True,
+        security=PodSecurity(
+            level="privileged",
+            why="the node exporter reads the node's /proc and /sys; the log collector reads the node's log files",
+        ),
+    ),
+    "velero": Room(purpose="backups", mesh=False),
+    "volcano-system": Room(purpose="batch scheduling", mesh=False),
+}
+
+MESH_LABEL: Final = "istio.io/dataplane-mode"
+_TEAM: Final = Room(purpose="a team's jobs and models", mesh=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamespacesArgs:
+    """What the namespaces need.
+
+    Attributes:
+        foundation: What the platform stands on.
+        teams: Who uses it; each has a namespace.
+        capacity: The capacity table, which the quotas share out.
+        owner: Team that answers for the stack.
+        openings: Ways that the systems need, in and out.
+        settings: How namespaces are separated.
+        kubernetes_minor: Minor version such as ``1.35``; Pod Security is judged by the rules of that version.
+        exceptions: Namespaces where settings of a system need more than :data:`ROOMS` gives.
+        annotations: What systems want to be said of a namespace, such as the queue of its jobs; by namespace.
+    """
+
+    foundation: Foundation
+    teams: Sequence[TeamSettings]
+    capacity: Sequence[WorkloadSettings]
+    owner: str
+    openings: Sequence[Opening]
+    settings: IsolationSettings
+    kubernetes_minor: str
+    exceptions: Mapping[Namespace, PodSecurity] = field(default_factory=dict[Namespace, PodSecurity])
+    annotations: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
+
+
+class Namespaces(pulumi.ComponentResource):
+    """Every namespace with its quota, its defaults, its network policies and the roles of people in it."""
+
+    resources: Mapping[Namespace, tuple[pulumi.Resource, ...]]
+    """For each of the platform's namespaces what must exist before something runs there; for ``depends_on``."""
+    team_resources: Mapping[str, tuple[pulumi.Resource, ...]]
+    """The same for teams, by the name of the team."""
+    ready: tuple[pulumi.Resource, ...]
+
+    def __init__(self, name: str, args: NamespacesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("llmops:platform:Namespaces", name, None, opts)
+        self._name, self._args = name, args
+        self._child = pulumi.ResourceOptions(parent=self)
+        self._allowances = allowances(args.capacity, args.foundation.cluster.pools, args.teams)
+        self._policies = self._compute_policies()
+        self._made: dict[str, core.Namespace] = {}
+
+        shared = priority_classes(name, parent=self)
+        self.resources = {
+            title: (*self._furnish(title, args.exceptions.get(title), room), *shared) for title, room in ROOMS.items()
+        }
+        self.team_resources = {
+            team.name: (*self._furnish(team_namespace(team.name), None, _TEAM, team=team.name), *shared)
+            for team in args.teams
+        }
+        self._bind_people()
+        everything = (*self.resources.values(), *self.team_resources.values())
+        self.ready = tuple({id(one): one for some in everything for one in some}.values())
+        self.register_outputs({"namespaces": sorted(self._made)})
+
+    def _compute_policies(self) -> Mapping[str, Sequence[PolicySpec]]:
+        args = self._args
+        if not args.settings.network_policies:
+            return {}
+        teams = [team.name for team in args.teams]
+        rooms: dict[str, Room] = {**ROOMS, **{team_namespace(team): _TEAM for team in teams}}
+        return network_policies(
+            [*common_openings(teams, internet=args.settings.internet), *args.openings],
+            args.foundation.cluster.networks,
+            namespaces=rooms,
+            mesh=[title for title, room in rooms.items() if room.mesh],
+        )
+
+    def _furnish(
+        self, title: str, exception: PodSecurity | None, room: Room, team: str = ""
+    ) -> tuple[pulumi.Resource, ...]:
+        """Create a namespace and what bounds it; the bounds take its name from it, and so come after."""
+        security = exception or room.security
+        namespace = core.Namespace(
+            f"{self._name}-{title}",
+            metadata=meta.ObjectMetaArgs(
+                name=title,
+                labels={
+                    **security_labels(security, self._args.kubernetes_minor),
+                    **({MESH_LABEL: "ambient"} if room.mesh else {}),
+                    "app.kubernetes.io/part-of": "llmops",
+                    "llmops/owner": label_value(team or self._args.owner),
+                    **({"llmops/team": team} if team else {}),
+                },
+                annotations={
+                    "llmops/purpose": room.purpose,
+                    **({"llmops/pod-security": security.why} if security else {}),
+                    **self._args.annotations.get(title, {}),
+                },
+            ),
+            opts=self._child,
+        )
+        self._made[title] = namespace
+        place = namespace.metadata.name
+        return (
+            namespace,
+            # Pods that name no service account get this one. They need no token of the API server. A patch, because the
+            # cluster makes it too, at the same moment: the provider refuses to create what is already there.
+            core.ServiceAccountPatch(
+                f"{self._name}-{title}-default",
+                metadata=meta.ObjectMetaPatchArgs(name="default", namespace=place),
+                automount_service_account_token=False,
+                opts=self._child,
+            ),
+            *self._bounds(title, place, self._allowances.get(title, Allowance())),
+            *(self._policy(title, place, policy) for policy in self._policies.get(title, ())),
+        )
+
+    def _bounds(self, title: str, place: pulumi.Output[str], allowance: Allowance) -> tuple[pulumi.Resource, ...]:
+        quotas = (
+            core.ResourceQuota(
+                f"{self._name}-{title}-{quota}",
+                metadata=meta.ObjectMetaArgs(name=quota, namespace=place),
+                spec=cast("core.ResourceQuotaSpecArgsDict", spec),
+                opts=self._child,
+            )
+            for quota, spec in quota_specs(allowance).items()
+        )
+        defaults = core.LimitRange(
+            f"{self._name}-{title}-defaults",
+            metadata=meta.ObjectMetaArgs(name="defaults", namespace=place),
+            spec=cast("core.LimitRangeSpecArgsDict", limit_range_spec(self._args.settings.container_defaults)),
+            opts=self._child,
+        )
+        return (*quotas, defaults)
+
+    def _policy(self, title: str, place: pulumi.Output[str], policy: PolicySpec) -> pulumi.Resource:
+        return networking.NetworkPolicy(
+            f"{self._name}-{title}-{policy.name}",
+            metadata=meta.ObjectMetaArgs(
+                name=policy.name, namespace=place, annotations={"llmops/why": "\n".join(policy.why)}
+            ),
+            spec=cast("networking.NetworkPolicySpecArgsDict", policy.spec),
+            opts=self._child,
+        )
+
+    def _bind_people(self) -> None:
+        cluster = self._args.foundation.cluster
+        known = roles(self._name, parent=self)
+        for binding in bindings(cluster.access_groups, cluster.team_groups):
+            bind(
+                self._name,
+                binding,
+                role=known[binding.role],
+                namespace=self._place(binding),
+                parent=self,
+            )
+
+    def _place(self, binding: Binding) -> pulumi.Output[str] | None:
+        return None if binding.namespace is None else self._made[binding.namespace].metadata.name
+
+
+def security_labels(security: PodSecurity | None, kubernetes_minor: str) -> dict[str, str]:
+    """Labels of Pod Security; ``baseline`` also warns of what ``restricted`` would refuse."""
+    prefix, version = "pod-security.kubernetes.io", f"v{kubernetes_minor}"
+    level: Level = security.level if security else "restricted"
+    noted: Level = "privileged" if level == "privileged" else "restricted"
+    return {
+        **{f"{prefix}/{mode}": value for mode, value in (("enforce", level), ("audit", noted), ("warn", noted))},
+        **{f"{prefix}/{mode}-version": version for mode in ("enforce", "audit", "warn")},
+    }
+
+
+def label_value(text: str) -> str:
+    """The nearest valid label value: owners may be written with spaces and signs that labels do not take."""
+    return re.sub(r"^[^A-Za-z0-9]+|[^A-Za-z0-9]+$", "", re.sub(r"[^A-Za-z0-9._-]+", "-", text)[:63])

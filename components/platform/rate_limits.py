@@ -1,0 +1,238 @@
+"""The service that counts requests of each client, for all replicas of the gateway."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pulumi
+from pulumi_kubernetes import apps, core, policy
+from pulumi_kubernetes.meta import v1 as meta
+
+from components.platform import envoy
+from components.platform.gateway import NAMESPACE
+from components.platform.mesh import AMBIENT
+from components.platform.openings import GATEWAY, SCRAPER, Opening, Pods
+from components.platform.secrets import external_secret
+from components.platform.site import Site
+from components.settings.platform.gateway import AuthenticationSettings, RateLimitSettings
+from components.versions import RATELIMIT_IMAGE
+
+NAME: Final = "ratelimit"
+ENTRY: Final = "cache-auth"
+"""Entry of the secret store that it reads."""
+
+_LABELS: Final[dict[str, str]] = {"app.kubernetes.io/name": NAME}
+SERVICE_PODS: Final = Pods(namespace=NAMESPACE, labels=_LABELS)
+_SECRET: Final = "ratelimit-cache-auth"
+_HTTP_PORT: Final = 8080
+_METRICS_PORT: Final = 9090
+_CACHE_PORT: Final = 6379  # of every cache that speaks the protocol
+
+
+def counts_globally(site: Site) -> bool:
+    """Whether the requests of each client are counted for all replicas together, which is what this service is for."""
+    settings = site.settings.gateway
+    return settings.enabled and settings.rate_limits.enabled and settings.rate_limits.counting == "global"
+
+
+def openings(site: Site) -> tuple[Opening, ...]:
+    """What the service reaches, and who reaches it."""
+    if not counts_globally(site):
+        return ()
+    return (
+        Opening(
+            source=GATEWAY, target=SERVICE_PODS, ports=(envoy.COUNTER_PORT,), why="The gateway asks for every request."
+        ),
+        Opening(source=SERVICE_PODS, target="stores", ports=(_CACHE_PORT,), why="The counts are kept in the cache."),
+        Opening(source=SCRAPER, target=SERVICE_PODS, ports=(_METRICS_PORT,), why="Metrics: who is near a limit."),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RateLimitArgs:
+    """What counting needs.
+
+    Attributes:
+        site: Where it is installed; its cache keeps the counts.
+        secrets_ready: ``SecretSync.ready``: the cache's password comes through it.
+    """
+
+    site: Site
+    secrets_ready: Sequence[pulumi.Resource]
+
+
+class RateLimits(pulumi.ComponentResource):
+    """Envoy's reference rate-limit service on the platform's cache."""
+
+    ready: tuple[pulumi.Resource, ...]
+
+    def __init__(self, name: str, args: RateLimitArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("llmops:platform:RateLimits", name, None, opts)
+        site = args.site
+        settings = site.settings.gateway
+        child = pulumi.ResourceOptions(parent=self, depends_on=list(site.namespaces[NAMESPACE]))
+        metadata = meta.ObjectMetaArgs(name=NAME, namespace=NAMESPACE, labels=_LABELS)
+        limits = limits_of(settings.rate_limits, settings.authentication)
+
+        password = external_secret(
+            f"{name}-password",
+            namespace=NAMESPACE,
+            secret_name=_SECRET,
+            data={"token": (ENTRY, "token")},
+            site=site,
+            parent=self,
+            after=args.secrets_ready,
+        )
+        account = core.v1.ServiceAccount(
+            f"{name}-account", metadata=metadata, automount_service_account_token=False, opts=child
+        )
+        configuration = core.v1.ConfigMap(
+            f"{name}-limits", metadata=metadata, data={"gateway.yaml": limits}, opts=child
+        )
+        service = core.v1.Service(
+            f"{name}-service",
+            metadata=metadata,
+            spec=core.v1.ServiceSpecArgs(
+                selector=_LABELS,
+                # The name tells Istio to speak HTTP/2.
+                ports=[core.v1.ServicePortArgs(name="grpc", port=envoy.COUNTER_PORT, target_port="grpc")],
+            ),
+            opts=child,
+        )
+        server = apps.v1.Deployment(
+            f"{name}-server",
+            metadata=metadata,
+            spec=apps.v1.DeploymentSpecArgs(
+                replicas=site.replicas,
+                selector=meta.LabelSelectorArgs(match_labels=_LABELS),
+                template=core.v1.PodTemplateSpecArgs(
+                    metadata=meta.ObjectMetaArgs(
+                        # The gateway's namespace is not in the mesh; what the gateway asks is.
+                        labels={**_LABELS, **AMBIENT},
+                        annotations={
+                            "llmops/limits": hashlib.sha256(limits.encode()).hexdigest()[:16]
+                        },  # new limits, new pods
+                    ),
+                    spec=_pod(site, account, configuration),
+                ),
+            ),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[*site.namespaces[NAMESPACE], password]),
+        )
+        if site.highly_available:
+            policy.v1.PodDisruptionBudget(
+                f"{name}-budget",
+                metadata=metadata,
+                spec=policy.v1.PodDisruptionBudgetSpecArgs(
+                    min_available=1, selector=meta.LabelSelectorArgs(match_labels=_LABELS)
+                ),
+                opts=child,
+            )
+        self.ready = (service, server)
+        self.register_outputs({})
+
+
+def limits_of(settings: RateLimitSettings, authentication: AuthenticationSettings) -> str:
+    """Configuration of the service. A descriptor without a value is counted for each of its values. JSON is YAML."""
+    document = {
+        "domain": envoy.DOMAIN,
+        "descriptors": [
+            {
+                "key": envoy.descriptor_of(envoy.client_of(authentication)),
+                "rate_limit": {"unit": "minute", "requests_per_unit": settings.client_requests_per_minute},
+            }
+        ],
+    }
+    return json.dumps(document, indent=2) + "\n"
+
+
+def _pod(site: Site, account: core.v1.ServiceAccount, configuration: core.v1.ConfigMap) -> core.v1.PodSpecArgs:
+    return core.v1.PodSpecArgs(
+        service_account_name=account.metadata.apply(_name_of),
+        automount_service_account_token=False,
+        enable_service_links=False,  # else the service's own name becomes variables that the program reads
+        node_selector=site.system_nodes,
+        topology_spread_constraints=[_SPREAD] if site.highly_available else [],
+        security_context=core.v1.PodSecurityContextArgs(
+            run_as_non_root=True,
+            run_as_user=65532,  # of distroless images
+            seccomp_profile=core.v1.SeccompProfileArgs(type="RuntimeDefault"),
+        ),
+        containers=[
+            core.v1.ContainerArgs(
+                name=NAME,
+                image=RATELIMIT_IMAGE,
+                command=["/bin/ratelimit"],
+                env=_environment(site),
+                ports=[
+                    core.v1.ContainerPortArgs(name="http", container_port=_HTTP_PORT),
+                    core.v1.ContainerPortArgs(name="grpc", container_port=envoy.COUNTER_PORT),
+                    core.v1.ContainerPortArgs(name="metrics", container_port=_METRICS_PORT),
+                ],
+                # It answers when it has read its limits and reached the cache, and no more once it must go.
+                readiness_probe=core.v1.ProbeArgs(
+                    http_get=core.v1.HTTPGetActionArgs(path="/healthcheck", port="http"), period_seconds=5
+                ),
+                liveness_probe=core.v1.ProbeArgs(
+                    tcp_socket=core.v1.TCPSocketActionArgs(port="grpc"), initial_delay_seconds=10, period_seconds=10
+                ),
+                resources=core.v1.ResourceRequirementsArgs(
+                    requests={"cpu": "50m", "memory": "64Mi"}, limits={"memory": "128Mi"}
+                ),
+                security_context=core.v1.SecurityContextArgs(
+                    allow_privilege_escalation=False,
+                    read_only_root_filesystem=True,
+                    capabilities=core.v1.CapabilitiesArgs(drop=["ALL"]),
+                ),
+                volume_mounts=[
+                    core.v1.VolumeMountArgs(name="limits", mount_path="/data/ratelimit/config", read_only=True)
+                ],
+            )
+        ],
+        volumes=[
+            core.v1.VolumeArgs(
+                name="limits",
+                config_map=core.v1.ConfigMapVolumeSourceArgs(name=configuration.metadata.apply(_name_of)),
+            )
+        ],
+    )
+
+
+def _name_of(metadata: Any) -> str:
+    return str(metadata.name)
+
+
+def _environment(site: Site) -> list[core.v1.EnvVarArgs]:
+    cache = site.foundation.cache
+    plain: dict[str, pulumi.Input[str]] = {
+        "LOG_LEVEL": "warn",
+        "LOG_FORMAT": "json",
+        "USE_STATSD": "false",
+        "USE_PROMETHEUS": "true",
+        "PROMETHEUS_ADDR": f":{_METRICS_PORT}",
+        "RUNTIME_ROOT": "/data",
+        "RUNTIME_SUBDIRECTORY": "ratelimit",
+        "RUNTIME_WATCH_ROOT": "false",
+        "RUNTIME_IGNOREDOTFILES": "true",  # a mounted ConfigMap holds some
+        "CACHE_KEY_PREFIX": "ratelimit:",  # others keep their data in the same cache
+        "REDIS_SOCKET_TYPE": "tcp",
+        "REDIS_URL": pulumi.Output.format("{0}:{1}", cache.host, cache.port.apply(str)),
+        "REDIS_TLS": "true",
+    }
+    password = core.v1.EnvVarSourceArgs(secret_key_ref=core.v1.SecretKeySelectorArgs(name=_SECRET, key="token"))
+    return [
+        *(core.v1.EnvVarArgs(name=key, value=value) for key, value in plain.items()),
+        core.v1.EnvVarArgs(name="REDIS_AUTH", value_from=password),
+    ]
+
+
+_SPREAD: Final = core.v1.TopologySpreadConstraintArgs(
+    max_skew=1,
+    topology_key="kubernetes.io/hostname",
+    when_unsatisfiable="DoNotSchedule",
+    label_selector=meta.LabelSelectorArgs(match_labels=_LABELS),
+    match_label_keys=["pod-template-hash"],  # else a roll-out counts the old replicas too
+)

@@ -1,0 +1,1 @@
+"""The plan report: what a preview would do, for those who decide about it."""
