@@ -87,10 +87,9 @@ def configuration(stack: str, known: Sequence[Rule]) -> dict[str, EnforcementLev
 def _for_sdk(path: Path, rule: Rule, given: Mapping[str, Any]) -> dict[str, Any]:
     values = {key: value for key, value in given.items() if key != _LEVEL}
     configured(rule, values)
-    if _LEVEL not in given:
-        return values
     try:
-        return {**values, _LEVEL: EnforcementLevel(given[_LEVEL])}
+        # Always said: the SDK turns a policy that is configured without a level into an advisory.
+        return {**values, _LEVEL: EnforcementLevel(given.get(_LEVEL, rule.level))}
     except ValueError:
         levels = ", ".join(level.value for level in EnforcementLevel)
         raise ValueError(f"{path.name}: {rule.name}.{_LEVEL} must be {levels}; got {given[_LEVEL]}") from None

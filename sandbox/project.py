@@ -124,6 +124,7 @@ def environment(engine: Engine, providers: str) -> dict[str, str]:
         "PULUMI_BACKEND_URL": f"file://{home / 'state'}?metadata=skip",
         "PULUMI_CONFIG_PASSPHRASE_FILE": str(passphrase),
         "PULUMI_SKIP_UPDATE_CHECK": "true",
+        "PULUMI_DEBUG_COMMANDS": "true",  # for --event-log: what policies find stands in no other output
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
         "PULUMI_DEBUG_PROVIDERS": providers,
         "PULUMI_SELF_MANAGED_STATE_NO_LEGACY_WARNING": "true",

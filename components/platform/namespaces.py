@@ -57,6 +57,7 @@ class Room:
 # Systems that serve webhooks or aggregated APIs stay outside the mesh: it would refuse the API server, which calls them
 # and has no identity in the mesh. They speak TLS of their own. The gateway is a proxy of the mesh by itself.
 ROOMS: Final[Mapping[Namespace, Room]] = {
+    "argo": Room(purpose="workflows", mesh=True),
     "argocd": Room(purpose="delivery from Git", mesh=True),
     "cert-manager": Room(purpose="certificates", mesh=False),
     "external-secrets": Room(purpose="credentials from the cloud's secret store", mesh=False),
@@ -78,9 +79,12 @@ ROOMS: Final[Mapping[Namespace, Room]] = {
         ),
     ),
     "keda": Room(purpose="autoscaling on events", mesh=False),
+    "kserve": Room(purpose="controllers of models", mesh=False),
+    "kubeflow": Room(purpose="pipelines and the operator of training jobs", mesh=True),
+    "kubeflow-system": Room(purpose="the operator of training runs", mesh=False),
     "mlops-data": Room(purpose="data processing and the vector database", mesh=True),
     "mlops-serving": Room(purpose="models and the model gateway", mesh=True),
-    "mlops-system": Room(purpose="experiment tracking, pipelines, operators of jobs and models", mesh=True),
+    "mlops-system": Room(purpose="experiment tracking and the model registry", mesh=True),
     "mlops-training": Room(purpose="training jobs", mesh=True),
     "monitoring": Room(
         purpose="metrics, logs, traces, dashboards, alerts",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 Namespace = Literal[
+    "argo",
     "argocd",
     "cert-manager",
     "external-secrets",
@@ -14,6 +15,9 @@ Namespace = Literal[
     "istio-ingress",
     "istio-system",
     "keda",
+    "kserve",
+    "kubeflow",
+    "kubeflow-system",
     "mlops-data",
     "mlops-serving",
     "mlops-system",

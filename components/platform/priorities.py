@@ -41,14 +41,16 @@ PRIORITIES: Final[Mapping[PriorityName, Priority]] = {
         preempts=True,
         why="Models and the model gateway: somebody waits for the answer.",
     ),
+    # Volcano takes back what a queue is owed only for jobs that may preempt: with Never, a team would wait for its own
+    # GPUs for as long as another team's job holds them.
     "training": Priority(
         value=10_000,
-        preempts=False,
-        why="Jobs that lose hours when they are stopped: they come first, and stop nobody to do so.",
+        preempts=True,
+        why="Jobs that lose hours when they are stopped: they come first, and take back what their queue is owed.",
     ),
     "training-preemptible": Priority(
         value=5_000,
-        preempts=False,
+        preempts=True,
         why="Jobs that resume from a checkpoint: they use what is free and leave when it is needed.",
     ),
     "batch": Priority(

@@ -27,6 +27,7 @@ def _share(cpu_millicores: int, memory_gib: float, storage_gib: int) -> Request:
 # How the row `platform` (16 vCPU, 32 GiB, 100 GiB) is shared out: millicores, GiB of memory, GiB of volumes. Each share
 # holds the replicas of a highly available stack and one more pod of the largest Deployment, for a rolling update.
 SHARES: Final[Mapping[Namespace, Request]] = {
+    "argo": _share(400, 0.75, 1),
     "argocd": _share(1750, 3.5, 5),
     "cert-manager": _share(500, 0.75, 1),
     "external-secrets": _share(500, 0.75, 1),
@@ -34,8 +35,11 @@ SHARES: Final[Mapping[Namespace, Request]] = {
     "istio-ingress": _share(1500, 1.5, 2),
     "istio-system": _share(1250, 2.5, 2),
     "keda": _share(500, 0.75, 1),
+    "kserve": _share(300, 0.5, 1),
+    "kubeflow": _share(1000, 2.25, 2),
+    "kubeflow-system": _share(200, 0.5, 1),
     "mlops-serving": _share(2000, 6, 10),  # the model gateway; models have the rows of their role
-    "mlops-system": _share(2750, 5.5, 10),
+    "mlops-system": _share(850, 1.5, 5),
     "monitoring": _share(2250, 6, 58),
     "velero": _share(500, 0.5, 3),
     "volcano-system": _share(750, 1, 2),
@@ -48,8 +52,9 @@ SET_ASIDE: Final = _share(1500, 3, 4)
 # Requests of the pods that a namespace has on every node: together with the 210 millicores and 200 MiB of the network
 # plugin, kube-proxy and the storage drivers no more than components.capacity.DAEMONSETS, which the node table keeps.
 PER_NODE: Final[Mapping[Namespace, Request]] = {
-    "istio-system": Request(cpu_millicores=110, memory_mib=288),  # ztunnel, mesh CNI
+    "istio-system": Request(cpu_millicores=90, memory_mib=224),  # ztunnel, mesh CNI
     "monitoring": Request(cpu_millicores=80, memory_mib=256),  # log collector, node exporter
+    "velero": Request(cpu_millicores=20, memory_mib=64),  # the agent that copies volumes, where a setting asks for it
 }
 PER_GPU_NODE: Final[Mapping[Namespace, Request]] = {
     "gpu-system": Request(cpu_millicores=100, memory_mib=280),  # device plugin, feature discovery, DCGM exporter

@@ -106,7 +106,7 @@ def client() -> PriceClient:
     try:
         boto3 = importlib.import_module("boto3")
     except ModuleNotFoundError:
-        raise RefreshError("boto3 is needed to read the price list: pip install boto3") from None
+        raise RefreshError("boto3 is missing; `make setup` installs it") from None
     return cast("PriceClient", boto3.client("pricing", region_name=API_REGION))
 
 

@@ -237,6 +237,13 @@ def value_text(value: Any) -> str:
     return text if len(text) <= _SHORT and "\n" not in text else ""
 
 
+def _message(text: str) -> str:
+    """The engine puts a policy's description on the first line, and what it found below."""
+    description, _, rest = text.strip().partition("\n")
+    found = " ".join(rest.split())
+    return f"{description}: {found}" if found else description
+
+
 def _violations(events: Iterable[Mapping[str, Any]]) -> Iterable[Violation]:
     seen: set[Violation] = set()
     for event in events:
@@ -246,7 +253,7 @@ def _violations(events: Iterable[Mapping[str, Any]]) -> Iterable[Violation]:
         urn = str(found.get("resourceUrn", ""))
         one = Violation(
             policy=str(found.get("policyName", "")),
-            message=" ".join(str(found.get("message", "")).split()),
+            message=_message(str(found.get("message", ""))),
             resource="" if "pulumi:pulumi:Stack::" in urn else urn.rsplit("::", 1)[-1],
             mandatory=found.get("enforcementLevel") == "mandatory",
         )

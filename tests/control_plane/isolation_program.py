@@ -10,6 +10,7 @@ import yaml
 
 from components.aws.nodes import pool_of
 from components.platform.namespaces import Namespaces, NamespacesArgs
+from components.platform.platform import openings
 from components.settings import parse
 from components.settings.platform.isolation import IsolationSettings
 from components.settings.teams import TeamSettings
@@ -45,7 +46,7 @@ def declared() -> list[dict[str, Any]]:
                 teams=TEAMS,
                 capacity=settings.workloads,
                 owner=settings.owner,
-                openings=(),
+                openings=tuple(openings(place)),
                 settings=IsolationSettings(),
                 kubernetes_minor=place.foundation.cluster.kubernetes_version,
             ),

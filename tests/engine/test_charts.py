@@ -22,6 +22,7 @@ _NOT_HERE: Final = 2  # the check's exit code where it has no charts to check wi
 # Charts that neither shipped stack installs, and what they are for.
 NOT_IN_THESE_STACKS: Final[dict[ChartName, str]] = {
     "gpu-operator": "nodes whose image brings no NVIDIA driver: on-prem and Google Cloud",
+    "metrics-server": "on-prem; EKS has it as an add-on, GKE by itself",
 }
 
 

@@ -56,8 +56,13 @@ def test_its_configuration_has_a_default_for_everything_and_a_schema_that_stands
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_the_files_of_the_shipped_stacks_configure_policies_that_exist(stack: str):
-    assert pack.configuration(stack, RULES)
+def test_configuring_a_policy_of_a_shipped_stack_does_not_soften_it(stack: str):
+    """The SDK sends a configuration without a level as an advisory; so every one must carry its policy's own."""
+    found = pack.configuration(stack, RULES)
+    assert found
+    for name, given in found.items():
+        assert isinstance(given, dict)
+        assert given["enforcementLevel"] is rule(name).level, name
 
 
 def test_a_stack_without_a_file_gets_the_strict_defaults():

@@ -185,10 +185,12 @@ def test_without_internet_training_and_teams_fetch_nothing(usual: Made, changed:
     assert fetching(changed) == set()
 
 
-def test_a_class_never_stops_pods_of_another_that_loses_hours(usual: Made):
+def test_jobs_may_take_back_what_their_queue_is_owed_and_batch_work_stops_nobody(usual: Made):
+    """Volcano skips jobs with ``Never`` when it reclaims a queue's share."""
     classes = usual.named(PRIORITY)
-    assert classes["training"]["preemptionPolicy"] == "Never"
-    assert classes["serving"]["preemptionPolicy"] == "PreemptLowerPriority"
+    assert classes["batch"]["preemptionPolicy"] == "Never"
+    for name in ("serving", "training", "training-preemptible"):
+        assert classes[name]["preemptionPolicy"] == "PreemptLowerPriority"
     assert not any(one.get("globalDefault") for one in classes.values())
     assert all(0 < one["value"] < 1_000_000_000 for one in classes.values())
     in_order = sorted(classes, key=lambda name: -classes[name]["value"])

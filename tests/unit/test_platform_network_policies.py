@@ -9,7 +9,7 @@ from typing import Any
 import pulumi
 import pytest
 from generated_section import assert_current
-from platform_openings import HOSTS, NETWORKS, POD_ADDRESS, TEAMS, emitted, everything, pods_of, title
+from platform_openings import HOSTS, NETWORKS, PLATFORM, POD_ADDRESS, TEAMS, emitted, everything, pods_of, title
 from platform_site import site
 
 from components.platform.namespaces import ROOMS
@@ -23,9 +23,9 @@ PAGE = Path(__file__).parents[2] / "docs" / "isolation.md"
 
 
 def all_openings() -> list[Opening]:
-    """Openings of a whole platform; some systems need a running program to say theirs."""
+    """The openings of production; a site needs a running program."""
     found: list[Opening] = []
-    pulumi.runtime.test(lambda: found.extend(everything(site())))()
+    pulumi.runtime.test(lambda: found.extend(everything(site(PLATFORM))))()
     return found
 
 

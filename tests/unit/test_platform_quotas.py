@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 def settings(stack: str, **changed: Any) -> Settings:
     document = yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text())
     given = {key.removeprefix("llmops:"): value for key, value in document["config"].items()}
-    return parse({**given, **changed})
+    return parse({**given, "teams": [], **changed})
 
 
 def pools(of: Settings) -> list[NodePool]:
@@ -116,6 +116,7 @@ def test_agents_on_every_node_fit_beside_the_share_when_all_groups_are_full_and_
     for name, one, count in (
         ("istio-system", quotas.PER_NODE["istio-system"], nodes),
         ("monitoring", quotas.PER_NODE["monitoring"], nodes),
+        ("velero", quotas.PER_NODE["velero"], nodes),
         ("gpu-system", quotas.PER_GPU_NODE["gpu-system"], gpu_nodes),
     ):
         least = quotas.SHARES[name].cpu_millicores + one.cpu_millicores * (count + 6)

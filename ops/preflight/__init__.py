@@ -1,0 +1,1 @@
+"""Before ``up``: whether the account can take the stack."""
