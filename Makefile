@@ -3,13 +3,14 @@ STACK ?= dev
 TIERS ?= all
 POLICY ?= 1
 DIRECTORY ?= .
+REPORT ?= .sandbox/report-$(STACK)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SANDBOX := $(BIN)/python -m sandbox
 PACK := $(if $(filter-out 0,$(POLICY)),--policy-pack policies)
 .DEFAULT_GOAL := help
-.PHONY: help setup cluster up preview refresh destroy export render kubeconfig down reset test lint format docs bench lock
+.PHONY: help setup cluster up preview plan-report preflight refresh destroy export render kubeconfig down reset test lint format docs bench lock
 
 help: ## Show this list
 	@echo "make TARGET [STACK=dev|prod]"
@@ -38,6 +39,13 @@ up: $(VENV)/.runtime ## Bring the stack up in the sandbox, held to the policies 
 
 preview: $(VENV)/.runtime ## Show what `up` would change (ARGS=--diff: property by property)
 	@$(SANDBOX) -- pulumi preview --stack $(STACK) $(PACK) $(ARGS)
+
+plan-report: $(VENV)/.runtime ## Write what a pull request should say about the stack (BASE=main: against main)
+	@scripts/plan-report --sandbox $(if $(BASE),--base $(BASE)) $(STACK) $(REPORT)
+	@echo "written: $(REPORT)/comment.md, $(REPORT)/plan.html" >&2
+
+preflight: $(VENV)/.runtime ## Ask your AWS account whether the stack could be brought up in it (creates nothing)
+	@$(BIN)/python -m ops preflight --stack $(STACK) $(ARGS)
 
 refresh: $(VENV)/.runtime ## Compare the state with what exists
 	@$(SANDBOX) -- pulumi refresh --yes --stack $(STACK)

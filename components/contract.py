@@ -78,7 +78,7 @@ class Networks:
         control_plane: Where the API server calls webhooks and aggregated APIs from.
         nodes: Nodes; kubelet probes come from there.
         load_balancers: Where requests and health checks of load balancers come from.
-        stores: The database, the cache and the shared files.
+        stores: The database and the cache; shared files are mounted by nodes, not by pods.
         cloud_apis: Object store, secret store, token service and the cloud's other APIs.
         internet: Everything outside.
     """
@@ -289,7 +289,21 @@ class DnsGrant:
     """Writing TXT records of the stack's DNS zone, to prove to a certificate authority that the domain is ours."""
 
 
-Grant = ObjectGrant | SecretGrant | DnsGrant
+@dataclass(frozen=True, kw_only=True)
+class HostedModelGrant:
+    """Asking models that the cloud hosts; nothing else of that service.
+
+    Attributes:
+        models: Identifiers as the cloud's service takes them, such as ``anthropic.claude-3-haiku-20240307-v1:0``; the
+            cloud's profiles over several regions too.
+        region: Region of the endpoint that is asked; plain.
+    """
+
+    models: Sequence[str]
+    region: str
+
+
+Grant = ObjectGrant | SecretGrant | DnsGrant | HostedModelGrant
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -68,8 +68,14 @@ _ISTIO: Final = "https://istio-release.storage.googleapis.com/charts"
 # renovate: datasource=helm depName=istiod registryUrl=https://istio-release.storage.googleapis.com/charts
 ISTIO: Final = "1.30.3"
 
+_KSERVE: Final = "oci://ghcr.io/kserve/charts"
+# One version for KServe's definitions and its controller: they are released together.
+# renovate: datasource=docker depName=kserve packageName=ghcr.io/kserve/charts/kserve-resources
+KSERVE: Final = "v0.20.0"
+
 ChartName = Literal[
     "argo-cd",
+    "argo-workflows",
     "aws-load-balancer-controller",
     "cert-manager",
     "cluster-autoscaler",
@@ -80,7 +86,12 @@ ChartName = Literal[
     "istio-cni",
     "istio-gateway",
     "istiod",
+    "jobset",
     "keda",
+    "keda-add-ons-http",
+    "kserve-crd",
+    "kserve-resources",
+    "kubeflow-trainer",
     "metrics-server",
     "nvidia-device-plugin",
     "velero",
@@ -97,6 +108,8 @@ def _chart(repository: str, name: str, version: str) -> Chart:
 CHARTS: Final[dict[ChartName, Chart]] = {
     # renovate: datasource=helm depName=argo-cd registryUrl=https://argoproj.github.io/argo-helm
     "argo-cd": _chart("https://argoproj.github.io/argo-helm", "argo-cd", version="10.1.1"),
+    # renovate: datasource=helm depName=argo-workflows registryUrl=https://argoproj.github.io/argo-helm
+    "argo-workflows": _chart("https://argoproj.github.io/argo-helm", "argo-workflows", version="1.0.18"),
     # renovate: datasource=helm depName=aws-load-balancer-controller registryUrl=https://aws.github.io/eks-charts
     "aws-load-balancer-controller": _chart(
         "https://aws.github.io/eks-charts", "aws-load-balancer-controller", version="3.5.0"
@@ -115,8 +128,16 @@ CHARTS: Final[dict[ChartName, Chart]] = {
     "istio-cni": _chart(_ISTIO, "cni", ISTIO),
     "istio-gateway": _chart(_ISTIO, "gateway", ISTIO),
     "istiod": _chart(_ISTIO, "istiod", ISTIO),
+    # renovate: datasource=docker depName=jobset packageName=registry.k8s.io/jobset/charts/jobset
+    "jobset": _chart("oci://registry.k8s.io/jobset/charts", "jobset", version="0.12.0"),
     # renovate: datasource=helm depName=keda registryUrl=https://kedacore.github.io/charts
     "keda": _chart("https://kedacore.github.io/charts", "keda", version="2.20.2"),
+    # renovate: datasource=helm depName=keda-add-ons-http registryUrl=https://kedacore.github.io/charts
+    "keda-add-ons-http": _chart("https://kedacore.github.io/charts", "keda-add-ons-http", version="0.15.0"),
+    "kserve-crd": _chart(_KSERVE, "kserve-crd", KSERVE),
+    "kserve-resources": _chart(_KSERVE, "kserve-resources", KSERVE),
+    # renovate: datasource=docker depName=kubeflow-trainer packageName=ghcr.io/kubeflow/charts/kubeflow-trainer
+    "kubeflow-trainer": _chart("oci://ghcr.io/kubeflow/charts", "kubeflow-trainer", version="2.3.0"),
     # renovate: datasource=helm depName=metrics-server registryUrl=https://kubernetes-sigs.github.io/metrics-server
     "metrics-server": _chart("https://kubernetes-sigs.github.io/metrics-server", "metrics-server", version="3.13.1"),
     # renovate: datasource=helm depName=nvidia-device-plugin registryUrl=https://nvidia.github.io/k8s-device-plugin
@@ -136,3 +157,77 @@ VELERO_PLUGINS: Final = "v1.14.2"
 
 # Envoy's rate-limit service publishes commits and no versions; this one was released with Envoy Gateway 1.7.
 RATELIMIT_IMAGE: Final = "docker.io/envoyproxy/ratelimit:05c08d03"
+
+ImageName = Literal["deepspeed", "jobset", "litellm", "mlflow", "mysql", "postgres-client", "pytorch", "triton", "vllm"]
+
+
+def _image(repository: str, *, version: str) -> str:
+    return f"{repository}:{version}"
+
+
+# Images that no chart names; the comment above each line tells Renovate where newer ones are announced.
+IMAGES: Final[dict[ImageName, str]] = {
+    # The image that runs without root, with the database client and its engines inside. 1.108 is a line with long-term
+    # support. tests/data_plane/requirements-litellm.txt has the same version.
+    # renovate: datasource=docker depName=ghcr.io/berriai/litellm-non_root versioning=docker
+    "litellm": _image("ghcr.io/berriai/litellm-non_root", version="v1.108.7"),
+    # `full` holds the drivers of databases and object stores, and what accounts and metrics need.
+    # renovate: datasource=docker depName=ghcr.io/mlflow/mlflow versioning=docker
+    "mlflow": _image("ghcr.io/mlflow/mlflow", version="v3.17.2-full"),
+    # With DeepSpeed; for runs whose code brings no image of its own. Released together with the chart kubeflow-trainer.
+    # renovate: datasource=docker depName=ghcr.io/kubeflow/trainer/deepspeed-runtime
+    "deepspeed": _image("ghcr.io/kubeflow/trainer/deepspeed-runtime", version="v2.3.0"),
+    # Released together with the chart jobset, which leaves it to its values.
+    # renovate: datasource=docker depName=registry.k8s.io/jobset/jobset
+    "jobset": _image("registry.k8s.io/jobset/jobset", version="v0.12.0"),
+    # The branch that Kubeflow Pipelines is tested with; 9.0 has lost the sign-in that its metadata store uses.
+    # renovate: datasource=docker depName=docker.io/library/mysql versioning=docker
+    "mysql": _image("docker.io/library/mysql", version="8.4.7"),
+    # For training runs whose code brings no image of its own.
+    # renovate: datasource=docker depName=docker.io/pytorch/pytorch versioning=docker
+    "pytorch": _image("docker.io/pytorch/pytorch", version="2.13.0-cuda13.0-cudnn9-runtime"),
+    # A client of the server's own major version (database.engineVersion).
+    # renovate: datasource=docker depName=docker.io/library/postgres versioning=docker
+    "postgres-client": _image("docker.io/library/postgres", version="17.10-alpine"),
+    # The variant with the TensorRT-LLM backend.
+    # renovate: datasource=docker depName=nvcr.io/nvidia/tritonserver versioning=docker
+    "triton": _image("nvcr.io/nvidia/tritonserver", version="26.07-trtllm-python-py3"),
+    # Its image has a user that is not root (2000), and it finishes its answers when told to stop (since 0.18).
+    # renovate: datasource=docker depName=docker.io/vllm/vllm-openai
+    "vllm": _image("docker.io/vllm/vllm-openai", version="v0.28.0"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tree:
+    """A Git repository with Kustomize files, at one commit.
+
+    Attributes:
+        repository: Where it is cloned from.
+        version: The release; for people and for Renovate.
+        commit: What is deployed: the commit that carried that tag when it was pinned. A tag can be moved.
+    """
+
+    repository: str
+    version: str
+    commit: str
+
+
+TreeName = Literal["kubeflow-pipelines", "training-operator"]
+
+# What is published as Kustomize files and not as a chart. A new version may move what our patches refer to: it is
+# rendered, and looked at, before it is taken (docs/pipelines.md).
+TREES: Final[dict[TreeName, Tree]] = {
+    # renovate: datasource=github-tags depName=kubeflow/pipelines
+    "kubeflow-pipelines": Tree(
+        repository="https://github.com/kubeflow/pipelines.git",
+        version="2.17.0",
+        commit="4a3592cb2dd0a91a4652ab93893ec8beda1f3158",
+    ),
+    # renovate: datasource=github-tags depName=kubeflow/trainer
+    "training-operator": Tree(
+        repository="https://github.com/kubeflow/trainer.git",
+        version="v1.9.4",
+        commit="4445c12aa62e4345b0c2c6ac9b215a70eca46ed7",
+    ),
+}

@@ -12,7 +12,7 @@ import pulumi_kubernetes as kubernetes
 from components.aws.identity import ClusterIssuer, WorkloadIdentity, WorkloadIdentityArgs
 from components.aws.nodes import GROUP_LABEL
 from components.aws.policy import Account, Statement
-from components.platform.charts import release
+from components.charts import release
 from components.settings.platform.controllers import ClusterAutoscalerSettings
 from components.versions import CLUSTER_AUTOSCALER
 

@@ -14,6 +14,7 @@ from components.contract import (
     DnsGrant,
     DnsZone,
     Grant,
+    HostedModelGrant,
     ObjectGrant,
     SecretGrant,
     SecretRef,
@@ -142,6 +143,8 @@ class AwsIdentity:
                     if self.dns is None:
                         raise pulumi.RunError("a DNS grant needs a zone: set aws.hostedZoneId")
                     statements += dns_statements(self.dns, self.account, number)
+                case HostedModelGrant():
+                    statements += hosted_model_statements(one, self.account, number)
         return statements
 
     def _secret_arns(self, entries: Sequence[str]) -> list[pulumi.Input[str]]:
@@ -267,3 +270,44 @@ def dns_statements(zone: DnsZone, account: Account, number: int) -> list[Stateme
             resources=(f"arn:{account.partition}:route53:::change/*",),
         ),
     ]
+
+
+# Inference profiles of Bedrock: a model's identifier with the geography in front in which it may be computed.
+_GEOGRAPHIES = ("us", "us-gov", "eu", "apac", "jp", "au", "ca", "global")
+
+
+def hosted_model_statements(grant: HostedModelGrant, account: Account, number: int) -> list[Statement]:
+    """Asking these models of Bedrock. An inference profile needs its models too, in every region that it may choose."""
+    arn = f"arn:{account.partition}:bedrock"
+    plain = [model for model in grant.models if not _geography(model)]
+    profiles = [model for model in grant.models if _geography(model)]
+    actions = ("bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream")
+    statements: list[Statement] = []
+    if plain:
+        statements.append(
+            Statement(
+                sid=f"HostedModels{number}",
+                actions=actions,
+                resources=[f"{arn}:{grant.region}::foundation-model/{model}" for model in plain],
+            )
+        )
+    if profiles:
+        named = [f"{arn}:{grant.region}:{account.id}:inference-profile/{model}" for model in profiles]
+        bases = sorted({model.partition(".")[2] for model in profiles})
+        statements += [
+            Statement(sid=f"ModelProfiles{number}", actions=actions, resources=named),
+            Statement(
+                sid=f"ProfiledModels{number}",
+                actions=actions,
+                # Any region: which ones a profile chooses from, AWS decides and changes; "" is that of a global one.
+                # Only through the profiles above.
+                resources=[f"{arn}:{region}::foundation-model/{base}" for base in bases for region in ("*", "")],
+                conditions={"StringEquals": {"bedrock:InferenceProfileArn": named}},
+            ),
+        ]
+    return statements
+
+
+def _geography(model: str) -> str:
+    prefix = model.partition(".")[0]
+    return prefix if prefix in _GEOGRAPHIES else ""

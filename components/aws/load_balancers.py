@@ -11,8 +11,8 @@ import pulumi_kubernetes as kubernetes
 
 from components.aws.identity import ClusterIssuer, WorkloadIdentity, WorkloadIdentityArgs
 from components.aws.policy import Account, Condition, Statement
+from components.charts import release
 from components.contract import Exposure, LoadBalancers
-from components.platform.charts import release
 
 _NAME: Final = "aws-load-balancer-controller"
 _NAMESPACE: Final = "kube-system"

@@ -87,7 +87,8 @@ def needs_of(groups: Iterable[NodeRange]) -> Needs:
     nodes = 0
     for group in groups:
         nodes += group.max_size
-        for family in {vcpu_family(kind, group.spot) for kind in group.instance_types}:
+        families: set[VcpuFamily] = {vcpu_family(kind, group.spot) for kind in group.instance_types}
+        for family in families:
             vcpu[family] += group.max_vcpu
         for model in {CATALOGUE[kind].gpu_model for kind in group.instance_types} - {""}:
             gpus[model] += group.max_gpus

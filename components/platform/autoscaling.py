@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pulumi
 
-from components.platform.charts import release
+from components.charts import release
 from components.platform.openings import SCRAPER, Opening, Pods
 from components.platform.placement import SPREAD
 from components.platform.site import Site

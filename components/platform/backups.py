@@ -10,8 +10,8 @@ import pulumi
 from pulumi_kubernetes.apiextensions import CustomResource
 from pulumi_kubernetes.meta import v1 as meta
 
+from components.charts import release
 from components.contract import ObjectGrant, ObjectStore
-from components.platform.charts import release
 from components.platform.namespaces import PodSecurity
 from components.platform.openings import SCRAPER, Namespace, Opening, Pods, team_namespace
 from components.platform.site import Site

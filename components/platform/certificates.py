@@ -10,8 +10,8 @@ import pulumi
 from pulumi_kubernetes.apiextensions import CustomResource
 from pulumi_kubernetes.meta import v1 as meta
 
+from components.charts import release
 from components.contract import DnsGrant, DnsZone
-from components.platform.charts import release
 from components.platform.openings import SCRAPER, Opening, Pods
 from components.platform.site import Site
 from components.settings.platform.certificates import AcmeSettings

@@ -9,8 +9,8 @@ import pulumi
 from pulumi_kubernetes.apiextensions import CustomResource
 from pulumi_kubernetes.meta import v1 as meta
 
+from components.charts import release
 from components.platform.certificates import CertManager
-from components.platform.charts import release
 from components.platform.mesh import NETWORKING_API, Mesh
 from components.platform.openings import GATEWAY, SCRAPER, Opening
 from components.platform.site import Site

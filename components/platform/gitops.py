@@ -10,7 +10,7 @@ import pulumi
 from pulumi_kubernetes.apiextensions import CustomResource
 from pulumi_kubernetes.meta import v1 as meta
 
-from components.platform.charts import release
+from components.charts import release
 from components.platform.gitops_values import REDIS_SECRET, redis_is_replicated, values
 from components.platform.openings import GATEWAY, SCRAPER, Namespace, Opening, Pods
 from components.platform.projects import IN_CLUSTER, PLATFORM_PROJECT, project_specs, team_project

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import pulumi
 
+from components.charts import release
 from components.contract import GPU_MODEL_LABEL, GPU_TAINT, ROLE_LABEL, NodePool
-from components.platform.charts import release
 from components.platform.openings import SCRAPER, Opening, Pods
 from components.platform.site import Site
 from components.settings.nodes import GPU_ROLES

@@ -10,7 +10,7 @@ import pulumi
 from pulumi_kubernetes.apiextensions import CustomResource
 from pulumi_kubernetes.meta import v1 as meta
 
-from components.platform.charts import release
+from components.charts import release
 from components.platform.openings import GATEWAY, SCRAPER, Opening, Pods
 from components.platform.site import Site
 from components.settings.platform.mesh import MeshSettings

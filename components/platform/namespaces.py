@@ -111,6 +111,7 @@ class NamespacesArgs:
         teams: Who uses it; each has a namespace.
         capacity: The capacity table, which the quotas share out.
         owner: Team that answers for the stack.
+        cost_center: Who pays for it.
         openings: Ways that the systems need, in and out.
         settings: How namespaces are separated.
         kubernetes_minor: Minor version such as ``1.35``; Pod Security is judged by the rules of that version.
@@ -122,6 +123,7 @@ class NamespacesArgs:
     teams: Sequence[TeamSettings]
     capacity: Sequence[WorkloadSettings]
     owner: str
+    cost_center: str
     openings: Sequence[Opening]
     settings: IsolationSettings
     kubernetes_minor: str
@@ -186,6 +188,7 @@ class Namespaces(pulumi.ComponentResource):
                     **({MESH_LABEL: "ambient"} if room.mesh else {}),
                     "app.kubernetes.io/part-of": "llmops",
                     "llmops/owner": label_value(team or self._args.owner),
+                    "llmops/cost-center": label_value(self._args.cost_center),
                     **({"llmops/team": team} if team else {}),
                 },
                 annotations={

@@ -85,6 +85,7 @@ class Platform(pulumi.ComponentResource):
                 teams=settings.teams,
                 capacity=settings.workloads,
                 owner=settings.owner,
+                cost_center=settings.cost_center,
                 openings=list(openings(site)),
                 settings=settings.platform.isolation,
                 kubernetes_minor=args.foundation.cluster.kubernetes_version,

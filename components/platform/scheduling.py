@@ -13,8 +13,8 @@ from pulumi_kubernetes.apiextensions import CustomResource
 from pulumi_kubernetes.meta import v1 as meta
 
 from components.capacity import Request, for_workloads, times, total
+from components.charts import release
 from components.contract import NodePool, NodeRole
-from components.platform.charts import release
 from components.platform.openings import SCRAPER, Opening, Pods, team_namespace
 from components.platform.site import Site
 from components.settings.teams import TeamSettings

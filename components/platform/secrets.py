@@ -11,8 +11,8 @@ from pulumi_kubernetes import rbac
 from pulumi_kubernetes.apiextensions import CustomResource
 from pulumi_kubernetes.meta import v1 as meta
 
+from components.charts import release
 from components.contract import SecretGrant, SecretRef, SecretStore
-from components.platform.charts import release
 from components.platform.openings import SCRAPER, Namespace, Opening, Pods
 from components.platform.placement import SPREAD
 from components.platform.priorities import PriorityName

@@ -211,7 +211,13 @@ def _acme_can_prove_the_domain(settings: Settings) -> Iterator[Problem]:
 
 
 def _systems_have_what_they_need(settings: Settings) -> Iterator[Problem]:
-    for path, message in (*rules.gateway(settings.platform), *rules.delivery(settings.platform)):
+    platform = settings.platform
+    for path, message in (*rules.gateway(platform), *rules.delivery(platform), *rules.serving(platform)):
+        yield Problem(path, message)
+
+
+def _the_model_gateway_has_what_it_needs(settings: Settings) -> Iterator[Problem]:
+    for path, message in rules.model_gateway(settings.platform, [model.name for model in settings.hosted_models]):
         yield Problem(path, message)
 
 
@@ -232,6 +238,7 @@ CHECKS: tuple[Check, ...] = (
     Check(frozenset({"aws", "node_groups", "workloads"}), _workloads_fit),
     Check(frozenset({"aws", "platform"}), _acme_can_prove_the_domain),
     Check(frozenset({"platform"}), _systems_have_what_they_need),
+    Check(frozenset({"platform", "hosted_models"}), _the_model_gateway_has_what_it_needs),
 )
 
 

@@ -11,6 +11,7 @@ from components.settings import nodes, workloads
 from components.settings.account import AlarmSettings, AwsSettings, BudgetSettings, RegistrySettings
 from components.settings.base import Section
 from components.settings.cluster import ClusterSettings
+from components.settings.hosted_models import HostedModelSettings
 from components.settings.network import NetworkSettings
 from components.settings.nodes import NodeGroupSettings
 from components.settings.platform import PlatformSettings
@@ -66,6 +67,7 @@ class Settings(Section):
         quotas: How far the stack may grow.
         platform: The systems on the cluster.
         teams: Who uses the platform.
+        hosted_models: Models that the cloud serves, behind the model gateway.
         workloads: Capacity that the node groups must be able to give; refused at preview where they cannot.
     """
 
@@ -90,6 +92,7 @@ class Settings(Section):
     quotas: QuotaSettings = QuotaSettings()
     platform: PlatformSettings = PlatformSettings()
     teams: tuple[TeamSettings, ...] = ()
+    hosted_models: tuple[HostedModelSettings, ...] = ()
     workloads: tuple[WorkloadSettings, ...] = workloads.table()
 
     @field_validator("tags")

@@ -97,7 +97,7 @@ class MeshConfig(PolicyConfig):
     outside: dict[str, str] = Field(
         default_factory=lambda: (
             dict.fromkeys(
-                ("cert-manager", "external-secrets", "keda", "volcano-system"),
+                ("cert-manager", "external-secrets", "keda", "kserve", "kubeflow-system", "volcano-system"),
                 "the API server calls its webhooks, and has no identity in the mesh",
             )
             | {

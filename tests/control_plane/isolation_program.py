@@ -46,6 +46,7 @@ def declared() -> list[dict[str, Any]]:
                 teams=TEAMS,
                 capacity=settings.workloads,
                 owner=settings.owner,
+                cost_center=settings.cost_center,
                 openings=tuple(openings(place)),
                 settings=IsolationSettings(),
                 kubernetes_minor=place.foundation.cluster.kubernetes_version,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import cached_property, partial
@@ -26,7 +27,7 @@ _MANAGER = "rendering"
 _AROUND = ("Namespace", "PriorityClass", "ResourceQuota", "LimitRange", "ServiceAccount")
 _FIRST = ("CustomResourceDefinition", "Namespace", "PriorityClass", "ServiceAccount")
 _OF_NODES = ("aws:eks/nodeGroup:NodeGroup", "aws:ec2/launchTemplate:LaunchTemplate", "aws:ec2/subnet:Subnet")
-_PATIENCE_SECONDS = 60.0
+_PATIENCE_SECONDS = 180.0  # what has not come by then never will, however busy the machine
 _UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "m": Decimal("0.001"), "k": 10**3, "M": 10**6, "G": 10**9}
 
 
@@ -188,16 +189,20 @@ class Ground:
         self.prepare()
         lines: list[str] = []
         everything = [(one, document) for one in self.rendered for document in one.documents]
-        for one, document in sorted(everything, key=lambda pair: _rank(pair[1])):
-            try:
-                if document["kind"] in WORKLOADS or not lives_in_a_cluster(document):
-                    self.objects.judge(document, _MANAGER, force=True)
-                else:
-                    live = self.objects.apply(document, _MANAGER, force=True)
-                    if document["kind"] == "CustomResourceDefinition":
-                        self.objects.wait(live, _PATIENCE_SECONDS)
-            except ProviderError as error:
-                lines.append(f"{one.release}: {error}")
+        everything.sort(key=lambda pair: _rank(pair[1]))
+        definitions = [pair for pair in everything if pair[1]["kind"] == "CustomResourceDefinition"]
+        for pairs in (definitions, everything[len(definitions) :]):
+            stored: list[Manifest] = []
+            for one, document in pairs:
+                try:
+                    if document["kind"] in WORKLOADS or not lives_in_a_cluster(document):
+                        self.objects.judge(document, _MANAGER, force=True)
+                    else:
+                        stored.append(self.objects.apply(document, _MANAGER, force=True))
+                except ProviderError as error:
+                    lines.append(f"{one.release}: {error}")
+            for live in stored if pairs is definitions else ():
+                self.objects.wait(live, _PATIENCE_SECONDS)
         return lines
 
     def prepare(self) -> None:
@@ -222,15 +227,19 @@ class Ground:
         everywhere = _EVERYWHERE["metadata"]
         self.objects.apply(_EVERYWHERE, _MANAGER)
         self.until(lambda: len(self._groups_of(everywhere["namespace"], everywhere["name"])) == len(self.groups))
+        stored: set[tuple[str, str]] = set()
         for one in self.rendered:
             for document in one.documents:
                 if document["kind"] == "DaemonSet":
-                    self.objects.apply(document, _MANAGER, force=True)
-        found: dict[str, list[str]] = {}
+                    with suppress(ProviderError):  # which is among what is refused
+                        self.objects.apply(document, _MANAGER, force=True)
+                        stored.add((document["metadata"]["namespace"], document["metadata"]["name"]))
+        landed: dict[str, list[str]] = {}
         for workload in (workload for workload in self.workloads if workload.kind == "DaemonSet"):
-            self.until(partial(self._settled, workload), what=f"{workload} has no pods on the nodes that it is for")
-            found[str(workload)] = self._groups_of(workload.namespace, workload.name)
-        return found
+            if (workload.namespace, workload.name) in stored:
+                self.until(partial(self._settled, workload), what=f"{workload} has no pods on the nodes that it is for")
+            landed[str(workload)] = self._groups_of(workload.namespace, workload.name)
+        return landed
 
     def _settled(self, workload: Workload) -> bool:
         path = f"/apis/apps/v1/namespaces/{workload.namespace}/daemonsets/{workload.name}"

@@ -2,12 +2,13 @@
 
 Added, because moto answers them with "not implemented" or with fixed values: Service Quotas (a table that tests set),
 ``iam:SimulatePrincipalPolicy`` (by moto's own evaluation of the policies attached in moto), EKS's versions and add-ons,
-PostgreSQL's orderable options. Everything else is moto's own: instances, buckets, tags, offers of instance types, dry
-runs, and, where a test asks for it, who may call what.
+PostgreSQL's orderable options, ECR's pull-through cache rules, the dry run of ``CreateVpc``. Everything else is moto's
+own: instances, buckets, tags, offers of instance types, and, where a test asks for it, who may call what.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,12 +17,15 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore import loaders, session
 from moto import settings as moto_settings
 from moto.core.authorization import ActionAuthenticatorMixin
 from moto.core.responses import ActionResult
+from moto.ec2.responses.vpcs import VPCs
+from moto.ecr.responses import ECRResponse
 from moto.eks import urls as eks_urls
 from moto.eks.responses import EKSResponse
-from moto.iam.access_control import IAMPolicy, PermissionResult
+from moto.iam.access_control import IAMPolicy, IAMRequestBase, PermissionResult
 from moto.iam.responses import IamResponse
 from moto.moto_api._internal import moto_api_backend
 from moto.rds.models import RDSBackend
@@ -47,20 +51,28 @@ class World:
         quotas: Applied value by region, service and quota code; what is not here has none.
         defaults: AWS's default by service and code.
         pending: Increases that were asked for, by quota code.
-        requests: Service and operation of each call that arrived.
+        cache_rules: Prefixes of the registry's pull-through cache rules.
+        numbers: For names that must differ.
     """
 
     endpoint: str = ""
     quotas: dict[tuple[str, str, str], float] = field(default_factory=dict)
     defaults: dict[tuple[str, str], float] = field(default_factory=dict)
     pending: dict[str, float] = field(default_factory=dict)
-    requests: set[str] = field(default_factory=set)
+    cache_rules: set[str] = field(default_factory=set)
+    numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def allow(self, target: Target, *, times: float = 1) -> None:
         """Set every quota of a stack to what it needs, or to a multiple of it."""
         for need in needs(target.settings):
             key = (need.region, need.service, need.code)
             self.quotas[key] = max(self.quotas.get(key, 0), need.amount * times)
+
+    def reset(self) -> None:
+        """Forget everything."""
+        moto_api_backend.reset()
+        for table in (self.quotas, self.defaults, self.pending, self.cache_rules):
+            table.clear()
 
     def client(self, service: str, region: str = REGION) -> Any:
         """A client of the account's administrator."""
@@ -79,6 +91,8 @@ def served() -> Iterator[World]:
     world = World()
     with pytest.MonkeyPatch.context() as patch:
         _extend(world, patch)
+        loader = loaders.create_loader()  # reading AWS's service models takes longer than the tests
+        patch.setattr(session, "create_loader", lambda *_arguments, **_named: loader)
         # Settled when the server starts: which paths belong to which service.
         patch.setitem(eks_urls.url_paths, "{0}/cluster-versions$", eks_urls.response.dispatch)
         patch.setitem(eks_urls.url_paths, "{0}/addons/supported-versions$", eks_urls.response.dispatch)
@@ -86,7 +100,6 @@ def served() -> Iterator[World]:
         server.start()
         host, port = server.get_host_and_port()
         world.endpoint = f"http://{host}:{port}"
-        moto_api_backend.reset()
         try:
             yield world
         finally:
@@ -97,16 +110,16 @@ def served() -> Iterator[World]:
 def acting_as(world: World, policy: Mapping[str, Any], *, enforced: bool, path: str = "/") -> Iterator[None]:
     """Run with the credentials of a role that has one policy; ``enforced``: moto refuses what it does not allow."""
     iam, sts = world.client("iam"), world.client("sts")
+    name = f"deployer-{next(world.numbers)}"
     trust = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole"}]}
-    role = iam.create_role(RoleName="deployer", Path=path, AssumeRolePolicyDocument=json.dumps(trust))["Role"]
-    made = iam.create_policy(PolicyName="deployer", PolicyDocument=json.dumps(policy))["Policy"]
-    iam.attach_role_policy(RoleName="deployer", PolicyArn=made["Arn"])
-    session = sts.assume_role(RoleArn=role["Arn"], RoleSessionName="somebody@example.org")["Credentials"]
+    role = iam.create_role(RoleName=name, Path=path, AssumeRolePolicyDocument=json.dumps(trust))["Role"]
+    made = iam.create_policy(PolicyName=name, PolicyDocument=json.dumps(policy))["Policy"]
+    iam.attach_role_policy(RoleName=name, PolicyArn=made["Arn"])
+    lent = sts.assume_role(RoleArn=role["Arn"], RoleSessionName="somebody@example.org")["Credentials"]
     with pytest.MonkeyPatch.context() as patch:
-        _use(
-            patch, world, session["AccessKeyId"], session["SecretAccessKey"], token=session["SessionToken"]
-        )
+        _use(patch, world, lent["AccessKeyId"], lent["SecretAccessKey"], token=lent["SessionToken"])
         if enforced:
+            _enforce(patch)
             patch.setattr(ActionAuthenticatorMixin, "request_count", 0)
             patch.setattr(moto_settings, "INITIAL_NO_AUTH_ACTION_COUNT", 0)
         yield
@@ -118,6 +131,26 @@ def acting_as_administrator(world: World) -> Iterator[None]:
     everything = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
     with acting_as(world, everything, enforced=False):
         yield
+
+
+# Actions that IAM calls otherwise than the API does (Service Authorization Reference); moto knows only the API's names.
+IAM_NAMES = {
+    "budgets:DescribeBudget": "budgets:ViewBudget",
+    "s3:HeadBucket": "s3:ListBucket",
+    "s3:ListBuckets": "s3:ListAllMyBuckets",
+}
+
+
+def _enforce(patch: pytest.MonkeyPatch) -> None:
+    judge = IAMRequestBase.check_action_permitted
+
+    def by_iam_name(self: IAMRequestBase, resource: str) -> None:
+        self._action = IAM_NAMES.get(self._action, self._action)
+        judge(self, resource)
+
+    patch.setattr(IAMRequestBase, "check_action_permitted", by_iam_name)
+    # moto reckons wrong signatures for REST requests without a body, and refuses them. Permissions are what is tested.
+    patch.setattr(IAMRequestBase, "check_signature", lambda _self: None)
 
 
 def _use(patch: pytest.MonkeyPatch, world: World, key: str, secret: str, *, token: str) -> None:
@@ -155,7 +188,11 @@ def _extend(world: World, patch: pytest.MonkeyPatch) -> None:
         policies = [IAMPolicy(one) for one in attached]
         resource = self.params["ResourceArns"][0]
         results = [
-            {"EvalActionName": action, "EvalResourceName": resource, "EvalDecision": _decide(policies, action, resource)}
+            {
+                "EvalActionName": action,
+                "EvalResourceName": resource,
+                "EvalDecision": _decide(policies, action, resource),
+            }
             for action in self.params["ActionNames"]
         ]
         return ActionResult({"EvaluationResults": results, "IsTruncated": False})
@@ -169,12 +206,24 @@ def _extend(world: World, patch: pytest.MonkeyPatch) -> None:
         listed = [{"addonVersion": versions.EKS_ADDONS[name]}]
         return ActionResult({"addons": [{"addonName": name, "addonVersions": listed}]})
 
+    def describe_pull_through_cache_rules(self: ECRResponse) -> str:
+        asked = json.loads(self.body)["ecrRepositoryPrefixes"]
+        rules = [{"ecrRepositoryPrefix": one} for one in asked if one in world.cache_rules]
+        return json.dumps({"pullThroughCacheRules": rules})
+
+    create_vpc = VPCs.create_vpc
+
+    def create_vpc_unless_dry_run(self: VPCs) -> Any:
+        self.error_on_dryrun()  # moto forgets it here, and makes the VPC
+        return create_vpc(self)
+
     def describe_orderable(self: RDSBackend, engine: str, _version: str) -> list[dict[str, Any]]:
         zones = [{"Name": f"{self.region_name}{letter}"} for letter in "abc"]
         option = {"Engine": engine, "StorageType": "gp3", "MultiAZCapable": True, "AvailabilityZones": zones}
         return [{**option, "EngineVersion": version} for version in ("16.9", "17.5")]
 
     patch.setattr(ServiceQuotasBackend, "get_service_quota", get_service_quota)
+    patch.setattr(VPCs, "create_vpc", create_vpc_unless_dry_run)
     patch.setattr(RDSBackend, "describe_orderable_db_instance_options", describe_orderable)
     for added, function in (
         (ServiceQuotasResponse, get_aws_default_service_quota),
@@ -182,6 +231,7 @@ def _extend(world: World, patch: pytest.MonkeyPatch) -> None:
         (IamResponse, simulate_principal_policy),
         (EKSResponse, describe_cluster_versions),
         (EKSResponse, describe_addon_versions),
+        (ECRResponse, describe_pull_through_cache_rules),
     ):
         patch.setattr(added, function.__name__, function, raising=False)
 

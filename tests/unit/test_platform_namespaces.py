@@ -53,6 +53,7 @@ def namespaces(**given: Any) -> Made:
             "teams": [TEAM],
             "capacity": table(),
             "owner": "ml-platform",
+            "cost_center": "ml",
             "openings": (),
             "settings": IsolationSettings(),
             "kubernetes_minor": "1.35",
@@ -78,6 +79,7 @@ def changed() -> Made:
     """With everything given that may be."""
     return namespaces(
         owner="Platform Team <ml@example.com>",
+        cost_center="ml research",
         exceptions={"velero": AGENT},
         annotations={"team-nlp": QUEUE},
         settings=IsolationSettings.model_validate({"internet": False}),

@@ -12,8 +12,13 @@ from components.settings.platform.gateway import GatewaySettings
 from components.settings.platform.gpus import GpuSettings
 from components.settings.platform.isolation import IsolationSettings
 from components.settings.platform.mesh import MeshSettings
+from components.settings.platform.model_gateway import ModelGatewaySettings
+from components.settings.platform.pipelines import PipelineSettings
 from components.settings.platform.scheduling import SchedulingSettings
 from components.settings.platform.secrets import SecretSyncSettings
+from components.settings.platform.serving import ServingSettings
+from components.settings.platform.training import TrainingSettings
+from components.settings.platform.workflows import WorkflowSettings
 
 
 class PlatformSettings(Section):
@@ -32,6 +37,11 @@ class PlatformSettings(Section):
         gpus: Device plugin, GPU metrics.
         autoscaling: KEDA.
         backups: Velero.
+        workflows: Argo Workflows.
+        pipelines: Kubeflow Pipelines.
+        training: Kubeflow Trainer, Training Operator.
+        model_gateway: LiteLLM.
+        serving: KServe, scale to zero.
     """
 
     highly_available: bool = True
@@ -46,3 +56,8 @@ class PlatformSettings(Section):
     gpus: GpuSettings = GpuSettings()
     autoscaling: AutoscalingSettings = AutoscalingSettings()
     backups: BackupSettings = BackupSettings()
+    workflows: WorkflowSettings = WorkflowSettings()
+    pipelines: PipelineSettings = PipelineSettings()
+    training: TrainingSettings = TrainingSettings()
+    model_gateway: ModelGatewaySettings = ModelGatewaySettings()
+    serving: ServingSettings = ServingSettings()

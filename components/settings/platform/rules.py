@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from components.settings.platform import PlatformSettings
 
@@ -36,6 +36,26 @@ def gateway(platform: PlatformSettings) -> Iterator[tuple[str, str]]:
         yield "platform.gateway.rateLimits.counting", "global needs platform.secrets.enabled, for the cache's password"
 
 
+def model_gateway(platform: PlatformSettings, hosted: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Paths and messages: what the model gateway lacks; ``hosted`` are the names of the hosted models."""
+    settings, domain = platform.model_gateway, platform.gateway.domain
+    for index, name in enumerate(hosted):
+        if name in hosted[:index]:
+            yield f"hostedModels[{index}].name", f"must be unique; got {name}"
+    if not settings.enabled:
+        if hosted:
+            yield "hostedModels", "needs platform.modelGateway.enabled: clients reach them through it"
+        return
+    if not platform.secrets.enabled:
+        yield "platform.modelGateway.enabled", "needs platform.secrets.enabled, for its keys and its database"
+    for name, host in (("host", settings.host), ("adminHost", settings.admin_host)):
+        if host and platform.gateway.enabled and host.partition(".")[2] != domain:
+            message = f"must be one label below platform.gateway.domain {domain}; got {host}"
+            yield f"platform.modelGateway.{name}", message
+    if settings.admin_host and settings.admin_host in (settings.host, f"api.{domain}"):
+        yield "platform.modelGateway.adminHost", "must differ from the API's host"
+
+
 def delivery(platform: PlatformSettings) -> Iterator[tuple[str, str]]:
     """Paths and messages: what delivery from Git lacks."""
     if not platform.delivery.enabled:
@@ -45,3 +65,23 @@ def delivery(platform: PlatformSettings) -> Iterator[tuple[str, str]]:
     host, domain = platform.delivery.host, platform.gateway.domain
     if host and platform.gateway.enabled and host.partition(".")[2] != domain:
         yield "platform.delivery.host", f"must be one label below platform.gateway.domain {domain}; got {host}"
+
+
+def serving(platform: PlatformSettings) -> Iterator[tuple[str, str]]:
+    """Paths and messages: what serving of models lacks."""
+    settings = platform.serving
+    if not settings.enabled:
+        return
+    if not platform.certificates.enabled:
+        yield "platform.serving.enabled", "needs platform.certificates.enabled, for the webhooks' certificate"
+    if settings.activation.enabled and not platform.autoscaling.enabled:
+        message = "needs platform.autoscaling.enabled: KEDA starts the servers; or set it to false"
+        yield "platform.serving.activation.enabled", message
+    autoscaler, cold_start = platform.controllers.cluster_autoscaler, settings.cold_start
+    needed = cold_start.node_seconds * (100 + cold_start.margin_percent) / 100
+    if autoscaler.enabled and needed > autoscaler.max_node_provision_minutes * 60:
+        yield (
+            "platform.serving.coldStart.nodeSeconds",
+            f"with its margin {needed:g} s, but platform.controllers.clusterAutoscaler.maxNodeProvisionMinutes gives a "
+            f"node up after {autoscaler.max_node_provision_minutes}; raise that, or lower this",
+        )

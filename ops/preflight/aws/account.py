@@ -47,6 +47,9 @@ _CREDENTIALS: Final = frozenset(
 )
 
 
+_LONGEST: Final = 600  # characters; an encoded refusal of EC2's is longer, and hidden anyway
+
+
 class CredentialsError(Exception):
     """There are no credentials, or AWS does not take them."""
 
@@ -149,7 +152,7 @@ class BotoAccount:
             told = cast("Mapping[str, Mapping[str, str]]", error.response)["Error"]
             if told.get("Code", "") in _CREDENTIALS:
                 raise CredentialsError(f"AWS does not take the credentials: {told['Code']} in {region}") from None
-            raise AwsError(told.get("Code", ""), action, region, told.get("Message", "")) from None
+            raise AwsError(told.get("Code", ""), action, region, _line(told.get("Message", ""))) from None
         except (
             exceptions.NoCredentialsError,
             exceptions.PartialCredentialsError,
@@ -159,6 +162,12 @@ class BotoAccount:
             raise CredentialsError(f"there are no usable AWS credentials: {error}") from None
         except exceptions.BotoCoreError as error:  # no connection, no answer in time
             raise UnansweredError(f"{action} in {region}: {error}") from None
+
+
+def _line(text: str) -> str:
+    """One line of bounded length; what stands between AWS and us answers with whole pages."""
+    line = " ".join(text.split())
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
 
 
 def action_of(service: str, operation: str) -> str:

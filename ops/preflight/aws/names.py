@@ -48,7 +48,7 @@ def checks(account: Account, target: Target, identity: Identity) -> Iterator[Che
             yield _check(word, name, look)
     if target.settings.objects.replicate:
         abroad = _Looks(account, target, identity, region=target.settings.aws.dr_region)
-        yield _check("key alias", f"alias/{target.prefix}-objects", abroad.alias)
+        yield _check(f"key alias in {target.settings.aws.dr_region}", f"alias/{target.prefix}-objects", abroad.alias)
 
 
 def _check(word: str, name: str, look: _Look) -> Check:

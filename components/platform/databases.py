@@ -1,0 +1,356 @@
+"""Databases of the systems on the foundation's PostgreSQL: one each, with a user of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pulumi
+from pulumi_kubernetes import batch, core
+from pulumi_kubernetes.apiextensions import CustomResource
+from pulumi_kubernetes.meta import v1 as meta
+
+from components.platform.openings import Namespace, Opening, Pods
+from components.platform.secrets import API, external_secret
+from components.platform.site import Site
+from components.versions import IMAGES
+
+NAMESPACE: Final[Namespace] = "mlops-system"
+"""Where the jobs run. Nobody but the platform's administrators starts pods or reads secrets there: the administrator of
+the database server is needed nowhere else."""
+
+ADMIN_ENTRY: Final = "database-admin"
+"""Entry of the secret store that the jobs read."""
+
+CA_STORE: Final = "database-ca"
+"""Name of the ClusterSecretStore that serves the certificates of those who sign the server's."""
+
+CA_KEY: Final = "ca.pem"
+"""Key of those certificates in a Secret."""
+
+_ADMIN_SECRET: Final = "database-admin"
+_LABELS: Final[dict[str, str]] = {"app.kubernetes.io/name": "database-job"}
+_JOBS: Final = Pods(namespace=NAMESPACE, labels=_LABELS)
+_MOUNTS: Final = "/run/secrets/llmops"
+_DEADLINE_SECONDS: Final = 900  # seven tries, the pauses between them doubling from ten seconds
+
+OPENINGS: tuple[Opening, ...] = (
+    Opening(source=_JOBS, target="stores", ports=(5432,), why="Databases and their users are created there."),
+)
+"""What the jobs reach. The certificates come with External Secrets, which has its own way out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatabasesArgs:
+    """What all databases share.
+
+    Attributes:
+        site: Where the platform is installed.
+        secrets_ready: ``SecretSync.ready``.
+    """
+
+    site: Site
+    secrets_ready: Sequence[pulumi.Resource]
+
+
+class Databases(pulumi.ComponentResource):
+    """What jobs need before any database is made: the administrator's credentials, the certificates of the server."""
+
+    ready: tuple[pulumi.Resource, ...]
+    """What :func:`database` comes after."""
+
+    def __init__(self, name: str, args: DatabasesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("llmops:platform:Databases", name, None, opts)
+        site = args.site
+        admin = external_secret(
+            f"{name}-admin",
+            namespace=NAMESPACE,
+            secret_name=_ADMIN_SECRET,
+            data={key: (ADMIN_ENTRY, key) for key in ("username", "password")},
+            site=site,
+            parent=self,
+            after=args.secrets_ready,
+        )
+        certificates = CustomResource(
+            f"{name}-certificates",
+            api_version=API,
+            kind="ClusterSecretStore",
+            metadata=meta.ObjectMetaArgs(name=CA_STORE),
+            spec=certificate_store(site.foundation.database.ca_bundle_url),
+            # The definition and its webhook.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.secrets_ready)),
+        )
+        self.ready = (admin, certificates)
+        self.register_outputs({})
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatabaseAccess:
+    """How one system reaches its database.
+
+    Attributes:
+        host: DNS name; the server's certificate holds it, so clients can and must verify it (``verify-full``).
+        port: TCP port.
+        name: Name of the database; plain.
+        entry: Entry of the secret store with ``username`` and ``password``; for a Secret of another form.
+        secret_name: Secret in the system's namespace with ``username`` and ``password``.
+        ca_secret_name: Secret in the system's namespace whose key :data:`CA_KEY` holds the certificates to trust.
+        ready: The job that makes database and user, and both Secrets; for ``depends_on``.
+    """
+
+    host: pulumi.Output[str]
+    port: pulumi.Output[int]
+    name: str
+    entry: str
+    secret_name: str
+    ca_secret_name: str
+    ready: tuple[pulumi.Resource, ...]
+
+
+def database(
+    name: str,
+    *,
+    purpose: str,
+    database: str,
+    namespace: Namespace,
+    site: Site,
+    parent: pulumi.Resource,
+    after: Sequence[pulumi.Resource],
+    connections: int = 40,
+) -> DatabaseAccess:
+    """Make a database and its user, and bring what a client needs into its namespace.
+
+    It can be run again at any time, and does so when its arguments change. Nothing here deletes a database: it stays
+    when the call is removed.
+
+    Args:
+        name: Name of the Pulumi resources.
+        purpose: Entry of the secret store with the user's ``username`` and ``password``, such as ``mlflow-database``.
+        database: Name of the database; the user owns it, and nobody else may connect to it.
+        namespace: Where the system runs.
+        site: Where the platform is installed.
+        parent: The system's component.
+        after: ``Databases.ready``.
+        connections: Connections of the user at most: one system's pools must not take those of the others (the server
+            has 200 of them on the smallest class).
+    """
+    login = {key: (purpose, key) for key in ("username", "password")}
+    secret_name, ca_secret_name = purpose, f"{purpose}-ca"
+    places: set[Namespace] = {NAMESPACE, namespace}
+    logins = {
+        place: external_secret(
+            name if place == namespace else f"{name}-job",
+            namespace=place,
+            secret_name=secret_name,
+            data=login,
+            site=site,
+            parent=parent,
+            after=after,
+        )
+        for place in sorted(places)
+    }
+    authorities = {
+        place: _certificates(
+            f"{name}-ca" if place == namespace else f"{name}-job-ca", place, ca_secret_name, site, parent, after
+        )
+        for place in sorted(places)
+    }
+    job = _job(
+        name,
+        database_job(site, purpose=purpose, database=database, connections=connections),
+        pulumi.ResourceOptions(
+            parent=parent,
+            depends_on=[logins[NAMESPACE], authorities[NAMESPACE], *site.namespaces[NAMESPACE], *after],
+            custom_timeouts=pulumi.CustomTimeouts(
+                create=f"{_DEADLINE_SECONDS + 60}s", update=f"{_DEADLINE_SECONDS + 60}s"
+            ),
+        ),
+    )
+    return DatabaseAccess(
+        host=site.foundation.database.host,
+        port=site.foundation.database.port,
+        name=database,
+        entry=purpose,
+        secret_name=secret_name,
+        ca_secret_name=ca_secret_name,
+        ready=(job, logins[namespace], authorities[namespace]),
+    )
+
+
+def client_environment(access: DatabaseAccess, *, ca_path: str) -> list[core.v1.EnvVarArgs]:
+    """Environment of a client that is built on libpq, such as psycopg: an address without a user is then enough.
+
+    Args:
+        access: The database.
+        ca_path: Where the container has the file :data:`CA_KEY`.
+    """
+    plain: dict[str, pulumi.Input[str]] = {
+        "PGHOST": access.host,
+        "PGPORT": access.port.apply(str),
+        "PGDATABASE": access.name,
+        "PGSSLMODE": "verify-full",
+        "PGSSLROOTCERT": ca_path,
+    }
+    return [
+        *(core.v1.EnvVarArgs(name=key, value=value) for key, value in plain.items()),
+        *(
+            core.v1.EnvVarArgs(
+                name=variable,
+                value_from=core.v1.EnvVarSourceArgs(
+                    secret_key_ref=core.v1.SecretKeySelectorArgs(name=access.secret_name, key=key)
+                ),
+            )
+            for variable, key in (("PGUSER", "username"), ("PGPASSWORD", "password"))
+        ),
+    ]
+
+
+def certificate_store(url: str) -> dict[str, Any]:
+    """A store of External Secrets that answers every key with the document at ``url``.
+
+    So no pod of a system fetches it when it starts: the operator does, keeps the last one when the address does not
+    answer, and notices a new one. The address is verified with the operator's own list of public authorities.
+    """
+    return {"provider": {"webhook": {"url": url, "method": "GET", "timeout": "30s", "result": {}}}}
+
+
+def _certificates(
+    name: str,
+    namespace: Namespace,
+    secret_name: str,
+    site: Site,
+    parent: pulumi.Resource,
+    after: Sequence[pulumi.Resource],
+) -> CustomResource:
+    return CustomResource(
+        name,
+        api_version=API,
+        kind="ExternalSecret",
+        metadata=meta.ObjectMetaArgs(name=secret_name, namespace=namespace),
+        spec={
+            "refreshInterval": "24h",  # new authorities are announced years before they sign
+            "secretStoreRef": {"kind": "ClusterSecretStore", "name": CA_STORE},
+            "target": {"name": secret_name, "creationPolicy": "Owner", "deletionPolicy": "Retain"},
+            "data": [{"secretKey": CA_KEY, "remoteRef": {"key": "certificates"}}],
+        },
+        opts=pulumi.ResourceOptions(parent=parent, depends_on=[*site.namespaces[namespace], *after]),
+    )
+
+
+def _job(name: str, spec: batch.v1.JobSpecArgs, opts: pulumi.ResourceOptions) -> batch.v1.Job:
+    return batch.v1.Job(
+        name,
+        metadata=meta.ObjectMetaArgs(
+            # Without a name of ours the provider gives each version of the job a new one. One that failed is made anew
+            # by the next `up`, instead of being waited for.
+            namespace=NAMESPACE,
+            labels=_LABELS,
+            annotations={"pulumi.com/replaceUnready": "true"},
+        ),
+        spec=spec,
+        opts=opts,
+    )
+
+
+def database_job(site: Site, *, purpose: str, database: str, connections: int) -> batch.v1.JobSpecArgs:
+    """Specification of the job; any change of it makes a new job."""
+    server = site.foundation.database
+    environment: dict[str, pulumi.Input[str]] = {
+        "PGHOST": server.host,
+        "PGPORT": server.port.apply(str),
+        "PGDATABASE": "postgres",
+        "PGSSLMODE": "verify-full",
+        "PGSSLROOTCERT": f"{_MOUNTS}/ca/{CA_KEY}",
+        "PGCONNECT_TIMEOUT": "10",
+        "SECRETS": _MOUNTS,
+        "DATABASE": database,
+        "CONNECTIONS": str(connections),
+    }
+    mounts = {"admin": _ADMIN_SECRET, "owner": purpose, "ca": f"{purpose}-ca"}
+    return batch.v1.JobSpecArgs(
+        backoff_limit=6,
+        active_deadline_seconds=_DEADLINE_SECONDS,
+        template=core.v1.PodTemplateSpecArgs(
+            metadata=meta.ObjectMetaArgs(labels=_LABELS),
+            spec=core.v1.PodSpecArgs(
+                restart_policy="Never",  # a pod for each try, so that the log of each is there to read
+                automount_service_account_token=False,
+                enable_service_links=False,
+                node_selector=site.system_nodes,
+                security_context=core.v1.PodSecurityContextArgs(
+                    run_as_non_root=True,
+                    run_as_user=70,  # `postgres` of the image
+                    run_as_group=70,
+                    fs_group=70,  # the mounted secrets are readable by this group
+                    seccomp_profile=core.v1.SeccompProfileArgs(type="RuntimeDefault"),
+                ),
+                containers=[
+                    core.v1.ContainerArgs(
+                        name="database",
+                        image=IMAGES["postgres-client"],
+                        command=["/bin/sh", "-c", SCRIPT],
+                        env=[core.v1.EnvVarArgs(name=key, value=value) for key, value in environment.items()],
+                        resources=core.v1.ResourceRequirementsArgs(
+                            requests={"cpu": "10m", "memory": "32Mi"}, limits={"memory": "128Mi"}
+                        ),
+                        security_context=core.v1.SecurityContextArgs(
+                            allow_privilege_escalation=False,
+                            read_only_root_filesystem=True,
+                            capabilities=core.v1.CapabilitiesArgs(drop=["ALL"]),
+                        ),
+                        volume_mounts=[
+                            core.v1.VolumeMountArgs(name=volume, mount_path=f"{_MOUNTS}/{volume}", read_only=True)
+                            for volume in mounts
+                        ],
+                    )
+                ],
+                volumes=_volumes(mounts),
+            ),
+        ),
+    )
+
+
+def _volumes(secrets: Mapping[str, str]) -> list[core.v1.VolumeArgs]:
+    """Volumes of Secrets; the kubelet holds the pod back until they are there."""
+    return [
+        core.v1.VolumeArgs(name=volume, secret=core.v1.SecretVolumeSourceArgs(secret_name=secret, default_mode=0o440))
+        for volume, secret in secrets.items()
+    ]
+
+
+# The administrator need not be a superuser, and on managed services is none: it has CREATEDB and CREATEROLE.
+#
+# The password goes through psql's own \password, which asks twice on standard input: psql hashes it, so that the server
+# never sees it and no log of a statement can show it. The statements come in on another descriptor, therefore.
+SCRIPT: Final = r"""
+set -eu
+PGUSER="$(cat "$SECRETS/admin/username")"
+PGPASSWORD="$(cat "$SECRETS/admin/password")"
+export PGUSER PGPASSWORD
+{ cat "$SECRETS/owner/password"; echo; cat "$SECRETS/owner/password"; echo; } |
+psql --no-psqlrc --quiet --tuples-only --set=ON_ERROR_STOP=1 --set=database="$DATABASE" \
+  --set=owner="$(cat "$SECRETS/owner/username")" --set=connections="$CONNECTIONS" --file=/dev/fd/3 3<<'SQL'
+-- Jobs of several systems may run at once, and roles are shared by all databases. Released when the session ends.
+SELECT pg_advisory_lock(7313);
+
+-- A name that is taken by another system is a mistake in the settings.
+SELECT format('DO $do$ BEGIN RAISE EXCEPTION %L; END $do$',
+    format('database %s belongs to %s, not to %s', datname, pg_get_userbyid(datdba), :'owner'))
+  FROM pg_database WHERE datname = :'database' AND pg_get_userbyid(datdba) <> :'owner' \gexec
+
+SELECT format('CREATE ROLE %I', :'owner')
+  WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'owner') \gexec
+ALTER ROLE :"owner" LOGIN CONNECTION LIMIT :connections;
+\password :"owner"
+
+-- Who makes a database for another must be able to become the other.
+SET client_min_messages = warning;
+GRANT :"owner" TO CURRENT_USER;
+SELECT format('CREATE DATABASE %I OWNER %I', :'database', :'owner')
+  WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'database') \gexec
+SET ROLE :"owner";
+REVOKE ALL ON DATABASE :"database" FROM PUBLIC;
+SQL
+echo "database $DATABASE is ready"
+"""

@@ -1,0 +1,163 @@
+"""What clients of the model gateway can name: models, and the backends that answer for them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from components.contract import HostedModelGrant
+from components.settings.hosted_models import HostedModelSettings, HostedProvider
+
+Api = Literal["vllm", "openai", "triton"]
+"""What a served model speaks: vLLM's dialect of the OpenAI API (its own parameters are passed on), the plain OpenAI API
+(Triton's own frontend for it too), or Triton's ``generate`` endpoint, which takes text and knows no chat roles."""
+
+Mode = Literal["chat", "completion", "embedding"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    """A model that the cluster serves.
+
+    Attributes:
+        url: Root of its server, without a path: ``http://llama-predictor.mlops-serving.svc.cluster.local:8080``.
+        model: Its name at that server.
+        api: What the server speaks.
+    """
+
+    url: str
+    model: str
+    api: Api = "vllm"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hosted:
+    """A model that the cloud serves; the gateway's own cloud identity is the credential.
+
+    Attributes:
+        provider: Who serves it.
+        model: The provider's identifier, such as ``anthropic.claude-sonnet-4-5-20250929-v1:0``.
+        region: Region of the endpoint.
+    """
+
+    provider: HostedProvider
+    model: str
+    region: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backend:
+    """One of the places that answer for a model.
+
+    Attributes:
+        name: Unique in the model; metrics and logs say ``<model>/<name>``.
+        target: What is called.
+        timeout_seconds: From the request to the end of the answer. For a model that scales from zero it holds the cold
+            start too.
+        weight: Share of the requests among backends of the same order.
+        order: Lower ones are asked first; the next order is asked when they all failed or are set aside.
+        requests_per_minute: What it takes; None for no limit. Above it the next order, the fallbacks or 429.
+        tokens_per_minute: The same for tokens.
+    """
+
+    name: str
+    target: Served | Hosted
+    timeout_seconds: float
+    weight: int = 1
+    order: int = 1
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatewayModel:
+    """One model, by the name that clients send.
+
+    Attributes:
+        name: What clients put into ``model``.
+        backends: Who answers; at least one.
+        fallbacks: Models that are asked, in this order, when no backend answered.
+        mode: What it does.
+        input_usd_per_million: Price of a million input tokens, which budgets of teams are charged with. None takes
+            LiteLLM's own table, which knows hosted models; a served model without a price costs nothing.
+        output_usd_per_million: The same for output tokens.
+    """
+
+    name: str
+    backends: Sequence[Backend]
+    fallbacks: Sequence[str] = ()
+    mode: Mode = "chat"
+    input_usd_per_million: float | None = None
+    output_usd_per_million: float | None = None
+
+
+def hosted_models(settings: Sequence[HostedModelSettings], region: str) -> tuple[GatewayModel, ...]:
+    """Models of the settings; ``region`` is that of the stack, for those that name none."""
+    return tuple(
+        GatewayModel(
+            name=one.name,
+            backends=(
+                Backend(
+                    name=one.provider,
+                    target=Hosted(provider=one.provider, model=one.model, region=one.region or region),
+                    timeout_seconds=one.timeout_seconds,
+                    requests_per_minute=one.requests_per_minute,
+                    tokens_per_minute=one.tokens_per_minute,
+                ),
+            ),
+            fallbacks=one.fallbacks,
+            mode=one.mode,
+            input_usd_per_million=one.input_usd_per_million,
+            output_usd_per_million=one.output_usd_per_million,
+        )
+        for one in settings
+    )
+
+
+def problems(models: Sequence[GatewayModel]) -> Iterator[str]:
+    """What cannot work, one line each."""
+    counts = Counter(model.name for model in models)
+    yield from (f"model {name} is declared {times} times" for name, times in counts.items() if times > 1)
+    for model in models:
+        if not model.backends:
+            yield f"model {model.name} has no backend"
+        backends = Counter(backend.name for backend in model.backends)
+        yield from (f"model {model.name} has {times} backends {name}" for name, times in backends.items() if times > 1)
+        for name in model.fallbacks:
+            if name == model.name:
+                yield f"model {model.name} falls back to itself"
+            elif name not in counts:
+                yield f"model {model.name} falls back to {name}, which is not declared; there are {', '.join(counts)}"
+
+
+def grants(models: Sequence[GatewayModel]) -> tuple[HostedModelGrant, ...]:
+    """What the gateway must be allowed to call at the cloud; one grant for each region."""
+    by_region: dict[str, set[str]] = {}
+    for model in models:
+        for backend in model.backends:
+            if isinstance(backend.target, Hosted):
+                by_region.setdefault(backend.target.region, set()).add(backend.target.model)
+    return tuple(
+        HostedModelGrant(models=tuple(sorted(names)), region=region) for region, names in sorted(by_region.items())
+    )
+
+
+def longest_answer_seconds(models: Sequence[GatewayModel]) -> float:
+    """The longest that any request may take when everything that is asked times out: who waits must wait longer.
+
+    A timeout is not retried on the same order, so each order and each fallback is waited for once.
+    """
+    by_name = {model.name: model for model in models}
+
+    def own(model: GatewayModel) -> float:
+        orders: dict[int, float] = {}
+        for backend in model.backends:
+            orders[backend.order] = max(orders.get(backend.order, 0), backend.timeout_seconds)
+        return sum(orders.values())
+
+    return max(
+        (own(model) + sum(own(by_name[name]) for name in model.fallbacks if name in by_name) for model in models),
+        default=0,
+    )

@@ -1,0 +1,355 @@
+"""LiteLLM's own objects: the Deployment and what keeps it available."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import pulumi
+from pulumi_kubernetes import apps, autoscaling, batch, core, policy
+from pulumi_kubernetes.meta import v1 as meta
+
+from components.platform.databases import CA_KEY, DatabaseAccess
+from components.platform.model_gateway import config
+from components.platform.model_gateway.names import (
+    KEYS_SECRET,
+    LABELS,
+    METRICS_PORT,
+    MIGRATIONS_LABELS,
+    NAME,
+    NAMESPACE,
+    PORT,
+    container_security,
+    from_secret,
+    pod_security,
+)
+from components.platform.placement import SPREAD
+from components.platform.site import Site
+from components.versions import IMAGES
+
+_CONFIG_FOLDER: Final = "/etc/litellm"
+_CA_FOLDER: Final = "/etc/database-ca"
+_METRICS_FOLDER: Final = "/var/run/litellm-metrics"
+_MIGRATION_SECONDS: Final = 900
+
+# Until every node and the gateway know that the pod takes no more requests; it still answers those that come.
+_LEAVING_SECONDS: Final = 15
+# What LiteLLM needs after the last answer: it writes what was spent.
+_TEARDOWN_SECONDS: Final = 30
+
+# Of the process itself and of the job that migrates. Both fetch nothing when they start: prices are the release's own.
+_COMMON: Final[Mapping[str, str]] = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MODE": "PRODUCTION"}
+
+
+def migrations(name: str, *, site: Site, database: DatabaseAccess, opts: pulumi.ResourceOptions) -> batch.v1.Job:
+    """Bring the tables to the release's, before any of its replicas starts; what is there already is left alone."""
+    labels = MIGRATIONS_LABELS
+    return batch.v1.Job(
+        f"{name}-migrations",
+        # Without a name of ours the provider gives each version a new one. One that failed is made anew by the next
+        # `up`.
+        metadata=meta.ObjectMetaArgs(
+            namespace=NAMESPACE, labels=labels, annotations={"pulumi.com/replaceUnready": "true"}
+        ),
+        spec=batch.v1.JobSpecArgs(
+            backoff_limit=4,
+            active_deadline_seconds=_MIGRATION_SECONDS,
+            template=core.v1.PodTemplateSpecArgs(
+                metadata=meta.ObjectMetaArgs(labels=labels),
+                spec=core.v1.PodSpecArgs(
+                    restart_policy="Never",
+                    automount_service_account_token=False,
+                    enable_service_links=False,
+                    node_selector=site.system_nodes,
+                    security_context=pod_security(),
+                    containers=[
+                        core.v1.ContainerArgs(
+                            name="migrations",
+                            image=IMAGES["litellm"],
+                            command=["python", "-m", "litellm.proxy.prisma_migration"],
+                            env=[*_plain(_COMMON), *_database(database)],
+                            resources=core.v1.ResourceRequirementsArgs(
+                                requests={"cpu": "100m", "memory": "512Mi"}, limits={"memory": "1536Mi"}
+                            ),
+                            security_context=container_security(),
+                            volume_mounts=[*_SCRATCH_MOUNTS, _CA_MOUNT],
+                        )
+                    ],
+                    volumes=[*_SCRATCH, _ca(database)],
+                ),
+            ),
+        ),
+        opts=pulumi.ResourceOptions.merge(
+            opts,
+            pulumi.ResourceOptions(
+                custom_timeouts=pulumi.CustomTimeouts(
+                    create=f"{_MIGRATION_SECONDS + 60}s", update=f"{_MIGRATION_SECONDS + 60}s"
+                )
+            ),
+        ),
+    )
+
+
+def server(
+    name: str,
+    *,
+    site: Site,
+    document: Mapping[str, Any],
+    account: core.v1.ServiceAccount,
+    database: DatabaseAccess,
+    parent: pulumi.Resource,
+    after: Sequence[pulumi.Resource],
+) -> tuple[pulumi.Resource, ...]:
+    """Replicas with their configuration, Service, disruption budget and autoscaler.
+
+    Args:
+        name: Prefix of the Pulumi resources.
+        site: Where it is installed.
+        document: LiteLLM's configuration.
+        account: Service account of the pods.
+        database: Virtual keys, teams, what was spent.
+        parent: The gateway's component.
+        after: Migrations and Secrets: pods that start without them only restart.
+    """
+    settings = site.settings.model_gateway
+    metadata = meta.ObjectMetaArgs(name=NAME, namespace=NAMESPACE, labels=LABELS)
+    selector = meta.LabelSelectorArgs(match_labels=LABELS)
+    child = pulumi.ResourceOptions(parent=parent, depends_on=list(site.namespaces[NAMESPACE]))
+    text = json.dumps(document, indent=2) + "\n"  # JSON is YAML
+    configuration = core.v1.ConfigMap(f"{name}-config", metadata=metadata, data={"config.yaml": text}, opts=child)
+    service = core.v1.Service(
+        f"{name}-service",
+        metadata=metadata,
+        spec=core.v1.ServiceSpecArgs(
+            selector=LABELS,
+            ports=[core.v1.ServicePortArgs(name="http", app_protocol="http", port=PORT, target_port="http")],
+        ),
+        opts=child,
+    )
+    deployment = apps.v1.Deployment(
+        f"{name}-server",
+        metadata=metadata,
+        spec=apps.v1.DeploymentSpecArgs(
+            # The autoscaler's number from then on; the provider leaves it alone.
+            replicas=None if site.highly_available else 1,
+            selector=selector,
+            strategy=apps.v1.DeploymentStrategyArgs(
+                rolling_update=apps.v1.RollingUpdateDeploymentArgs(max_surge=1, max_unavailable=0)
+            ),
+            template=core.v1.PodTemplateSpecArgs(
+                metadata=meta.ObjectMetaArgs(
+                    labels=LABELS,
+                    # It reads its configuration once: another one, other pods.
+                    annotations={"llmops/configuration": hashlib.sha256(text.encode()).hexdigest()[:16]},
+                ),
+                spec=_pod(site, account, configuration, database),
+            ),
+        ),
+        opts=pulumi.ResourceOptions(parent=parent, depends_on=[*site.namespaces[NAMESPACE], *after]),
+    )
+    if not site.highly_available:
+        return (service, deployment)
+    budget = policy.v1.PodDisruptionBudget(
+        f"{name}-budget",
+        metadata=metadata,
+        spec=policy.v1.PodDisruptionBudgetSpecArgs(max_unavailable=1, selector=selector),
+        opts=child,
+    )
+    scaler = autoscaling.v2.HorizontalPodAutoscaler(
+        f"{name}-scaler",
+        metadata=metadata,
+        spec=autoscaling.v2.HorizontalPodAutoscalerSpecArgs(
+            scale_target_ref=autoscaling.v2.CrossVersionObjectReferenceArgs(
+                api_version="apps/v1", kind="Deployment", name=deployment.metadata.apply(_name_of)
+            ),
+            min_replicas=site.replicas,
+            max_replicas=settings.max_replicas,
+            metrics=[
+                autoscaling.v2.MetricSpecArgs(
+                    # Of the process that answers alone. Not memory: the database client's never shrinks again.
+                    type="ContainerResource",
+                    container_resource=autoscaling.v2.ContainerResourceMetricSourceArgs(
+                        container=NAME,
+                        name="cpu",
+                        target=autoscaling.v2.MetricTargetArgs(type="Utilization", average_utilization=100),
+                    ),
+                )
+            ],
+            behavior=autoscaling.v2.HorizontalPodAutoscalerBehaviorArgs(
+                # A replica is slow to leave: it waits for its answers.
+                scale_down=autoscaling.v2.HPAScalingRulesArgs(
+                    stabilization_window_seconds=600,
+                    policies=[autoscaling.v2.HPAScalingPolicyArgs(type="Pods", value=1, period_seconds=120)],
+                )
+            ),
+        ),
+        opts=child,
+    )
+    return (service, deployment, budget, scaler)
+
+
+def _pod(
+    site: Site, account: core.v1.ServiceAccount, configuration: core.v1.ConfigMap, database: DatabaseAccess
+) -> core.v1.PodSpecArgs:
+    settings = site.settings.model_gateway
+    return core.v1.PodSpecArgs(
+        service_account_name=account.metadata.apply(_name_of),
+        automount_service_account_token=False,  # it has no business with the API server
+        enable_service_links=False,
+        priority_class_name="serving",
+        node_selector=site.system_nodes,
+        topology_spread_constraints=_spread(site),
+        termination_grace_period_seconds=_LEAVING_SECONDS + settings.drain_seconds + _TEARDOWN_SECONDS,
+        security_context=pod_security(),
+        containers=[_process(site, database), _metrics()],
+        volumes=[
+            *_SCRATCH,
+            _ca(database),
+            core.v1.VolumeArgs(
+                name="config",
+                config_map=core.v1.ConfigMapVolumeSourceArgs(name=configuration.metadata.apply(_name_of)),
+            ),
+            core.v1.VolumeArgs(name="metrics", empty_dir=core.v1.EmptyDirVolumeSourceArgs(size_limit="256Mi")),
+        ],
+    )
+
+
+def _process(site: Site, database: DatabaseAccess) -> core.v1.ContainerArgs:
+    settings = site.settings.model_gateway
+    return core.v1.ContainerArgs(
+        name=NAME,
+        image=IMAGES["litellm"],
+        args=["--config", f"{_CONFIG_FOLDER}/config.yaml", "--port", str(PORT)],
+        env=[
+            *_plain(
+                {
+                    **_COMMON,
+                    "LITELLM_LOG": settings.log_level,
+                    "DISABLE_SCHEMA_UPDATE": "true",  # the job before it did, once for all replicas
+                    "GRACEFUL_SHUTDOWN_TIMEOUT": str(settings.drain_seconds),
+                    "PROMETHEUS_MULTIPROC_DIR": _METRICS_FOLDER,
+                }
+            ),
+            *environment(site),
+            *_database(database),
+        ],
+        ports=[core.v1.ContainerPortArgs(name="http", container_port=PORT)],
+        # It starts when it has reached its database. From then on it is ready as long as it runs and need not go:
+        # while the database fails over, all replicas would be taken away at once, and with them the answers to keys
+        # that they know already.
+        startup_probe=_probe("/health/readiness", period_seconds=5, failure_threshold=72),
+        readiness_probe=_probe("/health/liveliness", period_seconds=5, failure_threshold=3),
+        liveness_probe=_probe("/health/liveliness", period_seconds=15, failure_threshold=6),
+        lifecycle=core.v1.LifecycleArgs(
+            # A command and not the handler of that name, which Kubernetes has since 1.30 only.
+            pre_stop=core.v1.LifecycleHandlerArgs(
+                exec_=core.v1.ExecActionArgs(command=["sleep", str(_LEAVING_SECONDS)])
+            )
+        ),
+        resources=core.v1.ResourceRequirementsArgs(
+            requests={"cpu": f"{settings.cpu_millicores}m", "memory": f"{settings.memory_mib}Mi"},
+            limits={"memory": f"{settings.memory_limit_mib}Mi"},
+        ),
+        security_context=container_security(),
+        volume_mounts=[
+            *_SCRATCH_MOUNTS,
+            _CA_MOUNT,
+            core.v1.VolumeMountArgs(name="config", mount_path=_CONFIG_FOLDER, read_only=True),
+            core.v1.VolumeMountArgs(name="metrics", mount_path=_METRICS_FOLDER),
+        ],
+    )
+
+
+def _metrics() -> core.v1.ContainerArgs:
+    """Metrics on a port of their own: Prometheus needs no key, and clients of the API cannot read what others spend.
+
+    A container of its own, too: as a child of the process it must answer within 30 s of the start, or nothing starts.
+    """
+    return core.v1.ContainerArgs(
+        name="metrics",
+        image=IMAGES["litellm"],
+        command=["python", "-m", "litellm.proxy.prometheus_metrics_server"],
+        args=["--host", "0.0.0.0", "--port", str(METRICS_PORT)],
+        env=_plain({**_COMMON, "PROMETHEUS_MULTIPROC_DIR": _METRICS_FOLDER}),
+        ports=[core.v1.ContainerPortArgs(name="metrics", container_port=METRICS_PORT)],
+        resources=core.v1.ResourceRequirementsArgs(
+            requests={"cpu": "10m", "memory": "256Mi"}, limits={"memory": "512Mi"}
+        ),
+        security_context=container_security(),
+        volume_mounts=[*_SCRATCH_MOUNTS, core.v1.VolumeMountArgs(name="metrics", mount_path=_METRICS_FOLDER)],
+    )
+
+
+def environment(site: Site) -> list[core.v1.EnvVarArgs]:
+    """Credentials and the cache. All clients of the cache in LiteLLM read these: answers, limits, routing, budgets."""
+    cache = site.foundation.cache
+    return [
+        *_plain(
+            {config.CACHE_HOST: cache.host, config.CACHE_PORT: cache.port.apply(str), "REDIS_SSL": "true"},
+        ),
+        from_secret(config.CACHE_PASSWORD, KEYS_SECRET, "cacheToken"),
+        from_secret(config.MASTER_KEY, KEYS_SECRET, "masterKey"),
+        from_secret("LITELLM_SALT_KEY", KEYS_SECRET, "saltKey"),
+        from_secret("UI_USERNAME", KEYS_SECRET, "uiUsername"),
+        from_secret("UI_PASSWORD", KEYS_SECRET, "uiPassword"),
+    ]
+
+
+def _database(access: DatabaseAccess) -> list[core.v1.EnvVarArgs]:
+    """The database's address. Kubernetes puts the credentials into it, so that no manifest holds them."""
+    login = "$(DATABASE_USERNAME):$(DATABASE_PASSWORD)"  # letters and digits: nothing to quote
+    # LiteLLM turns these words of libpq into those of its own client, and picks the server's authority from the file.
+    verify = f"sslmode=verify-full&sslrootcert={_CA_FOLDER}/{CA_KEY}"
+    address = pulumi.Output.format(
+        "postgresql://{0}@{1}:{2}/{3}?{4}", login, access.host, access.port, access.name, verify
+    )
+    return [
+        from_secret("DATABASE_USERNAME", access.secret_name, "username"),
+        from_secret("DATABASE_PASSWORD", access.secret_name, "password"),
+        core.v1.EnvVarArgs(name="DATABASE_URL", value=address),
+    ]
+
+
+def _plain(values: Mapping[str, pulumi.Input[str]]) -> list[core.v1.EnvVarArgs]:
+    return [core.v1.EnvVarArgs(name=key, value=value) for key, value in values.items()]
+
+
+def _spread(site: Site) -> list[core.v1.TopologySpreadConstraintArgs]:
+    if not site.highly_available:
+        return []
+    return [
+        core.v1.TopologySpreadConstraintArgs(
+            max_skew=one["maxSkew"],
+            topology_key=one["topologyKey"],
+            when_unsatisfiable=one["whenUnsatisfiable"],
+            match_label_keys=one.get("matchLabelKeys"),
+            label_selector=meta.LabelSelectorArgs(match_labels=LABELS),
+        )
+        for one in SPREAD
+    ]
+
+
+def _probe(path: str, *, period_seconds: int, failure_threshold: int) -> core.v1.ProbeArgs:
+    return core.v1.ProbeArgs(
+        http_get=core.v1.HTTPGetActionArgs(path=path, port="http"),
+        period_seconds=period_seconds,
+        timeout_seconds=5,
+        failure_threshold=failure_threshold,
+    )
+
+
+def _name_of(metadata: Any) -> str:
+    return str(metadata.name)
+
+
+def _ca(access: DatabaseAccess) -> core.v1.VolumeArgs:
+    return core.v1.VolumeArgs(
+        name="database-ca", secret=core.v1.SecretVolumeSourceArgs(secret_name=access.ca_secret_name, default_mode=0o440)
+    )
+
+
+_CA_MOUNT: Final = core.v1.VolumeMountArgs(name="database-ca", mount_path=_CA_FOLDER, read_only=True)
+_SCRATCH: Final = (core.v1.VolumeArgs(name="tmp", empty_dir=core.v1.EmptyDirVolumeSourceArgs(size_limit="1Gi")),)
+_SCRATCH_MOUNTS: Final = (core.v1.VolumeMountArgs(name="tmp", mount_path="/tmp"),)

@@ -1,0 +1,146 @@
+"""Teams of the model gateway: budgets and rates from the one declaration, kept by a job."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import pulumi
+from pulumi_kubernetes import batch, core
+from pulumi_kubernetes.meta import v1 as meta
+
+from components.platform.model_gateway.names import (
+    KEYS_SECRET,
+    NAMESPACE,
+    SERVICE_URL,
+    TEAMS_LABELS,
+    container_security,
+    from_secret,
+    pod_security,
+)
+from components.platform.site import Site
+from components.settings.teams import TeamSettings
+from components.versions import IMAGES
+
+_NAME: Final = "model-gateway-teams"
+_FOLDER: Final = "/etc/teams"
+_SCRIPT: Final = Path(__file__).with_name("reconcile.py")
+_DEADLINE_SECONDS: Final = 600
+
+# Somebody may change a team by hand, in the pages or by the API: within the hour it is as declared again.
+_SCHEDULE: Final = "17 * * * *"
+
+
+def declared(teams: Sequence[TeamSettings]) -> list[dict[str, Any]]:
+    """Teams as LiteLLM's API takes them; a team is known by its name.
+
+    A budget of 0 stands for no calls: such a team is blocked.
+    """
+    return [
+        {
+            "team_id": team.name,
+            "team_alias": team.name,
+            "max_budget": float(team.monthly_usd),
+            "budget_duration": "1mo",
+            "rpm_limit": team.requests_per_minute,
+            "tpm_limit": team.tokens_per_minute,
+            "blocked": team.monthly_usd == 0,
+        }
+        for team in teams
+    ]
+
+
+def keep_teams(
+    name: str, *, site: Site, parent: pulumi.Resource, after: Sequence[pulumi.Resource]
+) -> tuple[pulumi.Resource, ...]:
+    """Bring the teams into LiteLLM: now, so that ``up`` says whether it went well, and every hour.
+
+    Args:
+        name: Prefix of the Pulumi resources.
+        site: Where the gateway is; its teams.
+        parent: The gateway's component.
+        after: The gateway and its Service: the job calls them.
+    """
+    files = {"reconcile.py": _SCRIPT.read_text(), "teams.json": json.dumps(declared(site.teams), indent=2) + "\n"}
+    named = meta.ObjectMetaArgs(name=_NAME, namespace=NAMESPACE, labels=TEAMS_LABELS)
+    child = pulumi.ResourceOptions(parent=parent, depends_on=list(site.namespaces[NAMESPACE]))
+    configuration = core.v1.ConfigMap(f"{name}-teams", metadata=named, data=files, opts=child)
+    digest = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()[:16]
+    spec = _job(site, configuration, digest)
+    waiting = pulumi.ResourceOptions(
+        parent=parent,
+        depends_on=list(after),
+        custom_timeouts=pulumi.CustomTimeouts(create=f"{_DEADLINE_SECONDS + 60}s", update=f"{_DEADLINE_SECONDS + 60}s"),
+    )
+    now = batch.v1.Job(
+        f"{name}-teams",
+        # Without a name of ours the provider gives each version a new one. One that failed is made anew by the next
+        # `up`.
+        metadata=meta.ObjectMetaArgs(
+            namespace=NAMESPACE, labels=TEAMS_LABELS, annotations={"pulumi.com/replaceUnready": "true"}
+        ),
+        spec=spec,
+        opts=waiting,
+    )
+    hourly = batch.v1.CronJob(
+        f"{name}-teams-hourly",
+        metadata=named,
+        spec=batch.v1.CronJobSpecArgs(
+            schedule=_SCHEDULE,
+            concurrency_policy="Forbid",
+            starting_deadline_seconds=600,
+            successful_jobs_history_limit=1,
+            failed_jobs_history_limit=2,
+            job_template=batch.v1.JobTemplateSpecArgs(
+                metadata=meta.ObjectMetaArgs(labels=TEAMS_LABELS),
+                spec=spec,
+            ),
+        ),
+        opts=child,
+    )
+    return (now, hourly)
+
+
+def _job(site: Site, configuration: core.v1.ConfigMap, digest: str) -> batch.v1.JobSpecArgs:
+    return batch.v1.JobSpecArgs(
+        backoff_limit=4,
+        active_deadline_seconds=_DEADLINE_SECONDS,
+        template=core.v1.PodTemplateSpecArgs(
+            # The files are no part of the job: with other ones it is another job.
+            metadata=meta.ObjectMetaArgs(labels=TEAMS_LABELS, annotations={"llmops/teams": digest}),
+            spec=core.v1.PodSpecArgs(
+                restart_policy="Never",
+                automount_service_account_token=False,
+                enable_service_links=False,
+                node_selector=site.system_nodes,
+                security_context=pod_security(),
+                containers=[
+                    core.v1.ContainerArgs(
+                        name="reconcile",
+                        image=IMAGES["litellm"],  # for its Python; the nodes have it already
+                        command=["python3", f"{_FOLDER}/reconcile.py", f"{_FOLDER}/teams.json"],
+                        env=[
+                            core.v1.EnvVarArgs(name="LITELLM_URL", value=SERVICE_URL),
+                            from_secret("LITELLM_MASTER_KEY", KEYS_SECRET, "masterKey"),
+                        ],
+                        resources=core.v1.ResourceRequirementsArgs(
+                            requests={"cpu": "10m", "memory": "48Mi"}, limits={"memory": "128Mi"}
+                        ),
+                        security_context=container_security(),
+                        volume_mounts=[core.v1.VolumeMountArgs(name="teams", mount_path=_FOLDER, read_only=True)],
+                    )
+                ],
+                volumes=[
+                    core.v1.VolumeArgs(
+                        name="teams",
+                        config_map=core.v1.ConfigMapVolumeSourceArgs(
+                            name=configuration.metadata.apply(lambda found: str(found.name))
+                        ),
+                    )
+                ],
+            ),
+        ),
+    )

@@ -1,0 +1,351 @@
+"""Kubeflow Pipelines: pipelines written in Python, run as workflows, with lineage and a user interface."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import pulumi
+from pulumi_kubernetes import core, policy, rbac
+from pulumi_kubernetes.meta import v1 as meta
+
+from components.contract import ObjectGrant
+from components.platform.kustomize import Kustomized, KustomizedArgs
+from components.platform.openings import (
+    GATEWAY,
+    LITELLM,
+    MILVUS,
+    MLFLOW,
+    SCRAPER,
+    Namespace,
+    Opening,
+    Pods,
+)
+from components.platform.pipelines_database import ENTRY, LABELS, PipelineDatabase, PipelineDatabaseArgs
+from components.platform.pipelines_manifests import (
+    API_SERVER,
+    DEFINITIONS,
+    INSTALLATION,
+    KINDS,
+    LAUNCHER,
+    NAMESPACE,
+    PREFIX,
+    RUNNER,
+    SERVER_CONFIGURATION,
+    USER_INTERFACE,
+    installation,
+    providers,
+    server_configuration,
+    sources,
+)
+from components.platform.quotas import Allowance
+from components.platform.site import Site
+from components.settings.platform.pipelines import StepSettings
+
+__all__ = [
+    "ENTRY",
+    "NAMESPACE",
+    "USER_INTERFACE",
+    "Pipelines",
+    "PipelinesArgs",
+    "openings",
+    "steps_allowance",
+]
+
+_RBAC: Final = "rbac.authorization.k8s.io"
+_AGENT: Final = "ml-pipeline-persistenceagent"
+_SCHEDULES: Final = "ml-pipeline-scheduledworkflow"
+_METADATA: Final = "metadata-grpc-server"
+
+_DATABASE_PODS = Pods(namespace=NAMESPACE, labels=LABELS)
+_SERVER_PODS = Pods(namespace=NAMESPACE, labels={"app": API_SERVER})
+_INTERFACE_PODS = Pods(namespace=NAMESPACE, labels={"app": USER_INTERFACE})
+_AGENT_PODS = Pods(namespace=NAMESPACE, labels={"app": _AGENT})
+_SCHEDULE_PODS = Pods(namespace=NAMESPACE, labels={"app": _SCHEDULES})
+_METADATA_PODS = Pods(namespace=NAMESPACE, labels={"component": "metadata-grpc-server"})
+_PROXY_PODS = Pods(namespace=NAMESPACE, labels={"component": "metadata-envoy"})
+_STEPS = Pods(namespace=NAMESPACE, labels={"pipelines.kubeflow.org/v2_component": "true"})
+
+
+def openings(site: Site) -> tuple[Opening, ...]:
+    """What pipelines need to reach, and who reaches them."""
+    ways = [
+        *(
+            Opening(source=pods, target="api-server", ports=(443,), why=why)
+            for pods, why in (
+                (_SERVER_PODS, "Runs become workflows."),
+                (_AGENT_PODS, "How workflows go is written into the database."),
+                (_SCHEDULE_PODS, "Recurring runs are objects."),
+                (_INTERFACE_PODS, "Logs and events of steps are read there."),
+                (_STEPS, "Steps report results, and start training jobs and Ray jobs."),
+            )
+        ),
+        *(
+            Opening(source=pods, target=_DATABASE_PODS, ports=(3306,), why="Runs, schedules, lineage.")
+            for pods in (_SERVER_PODS, _METADATA_PODS)
+        ),
+        *(
+            Opening(source=pods, target=_METADATA_PODS, ports=(8080,), why="Lineage, and which step is cached.")
+            for pods in (_STEPS, _PROXY_PODS, _SERVER_PODS)
+        ),
+        *(
+            Opening(source=pods, target=_SERVER_PODS, ports=(8887, 8888), why="The API.")
+            for pods in (_STEPS, _INTERFACE_PODS, _AGENT_PODS, _SCHEDULE_PODS)
+        ),
+        Opening(source=_INTERFACE_PODS, target=_PROXY_PODS, ports=(9090,), why="Lineage, for browsers."),
+        Opening(source=GATEWAY, target=_INTERFACE_PODS, ports=(3000,), why="The user interface and the API."),
+        *(
+            Opening(source=pods, target="cloud-apis", ports=(443,), why="Artifacts, logs, definitions of pipelines.")
+            for pods in (_STEPS, _SERVER_PODS, _INTERFACE_PODS)
+        ),
+        Opening(source=_STEPS, target=MLFLOW, ports=(5000,), why="Steps log what they did, and register models."),
+        Opening(source=_STEPS, target=LITELLM, ports=(4000,), why="Models are evaluated by calling them."),
+        Opening(source=_STEPS, target=MILVUS, ports=(19530,), why="Documents are put into the vector database."),
+        Opening(source=SCRAPER, target=_SERVER_PODS, ports=(8888,), why="Metrics of the API."),
+        Opening(source=SCRAPER, target=_SCHEDULE_PODS, ports=(9090,), why="Metrics of recurring runs."),
+    ]
+    if site.settings.isolation.internet:
+        ways.append(Opening(source=_STEPS, target="internet", ports=(443,), why="Steps install their packages."))
+    return tuple(ways)
+
+
+def steps_allowance(steps: StepSettings) -> Allowance:
+    """What steps add to the quota of the namespace, in which the system's own pods run too. No GPU: training jobs and
+    models have namespaces of their own."""
+    return Allowance(
+        cpu_millicores=steps.vcpu * 1000,
+        memory_mib=steps.memory_gib * 1024,
+        disk_gib=steps.storage_gib,
+        volumes_gib=steps.storage_gib,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipelinesArgs:
+    """What Kubeflow Pipelines needs.
+
+    Attributes:
+        site: Where it is installed.
+        secrets: ``SecretSync.ready``: what brings the credentials of its database.
+        gitops: ``GitOps.ready``: who applies it.
+        workflows: ``Workflows.ready``: what runs it. On destroy it ends before its workflows' controller.
+    """
+
+    site: Site
+    secrets: Sequence[pulumi.Resource]
+    gitops: Sequence[pulumi.Resource]
+    workflows: Sequence[pulumi.Resource]
+
+
+class Pipelines(pulumi.ComponentResource):
+    """Its accounts, rights, configuration and database; and the application that brings its pods."""
+
+    ready: tuple[pulumi.Resource, ...]
+
+    def __init__(self, name: str, args: PipelinesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("llmops:platform:Pipelines", name, None, opts)
+        site = args.site
+        if site.foundation.objects.protocol != "s3":
+            raise pulumi.RunError(
+                f"platform.pipelines.enabled: its API server speaks S3 only; objects are "
+                f"{site.foundation.objects.protocol} here"
+            )
+        self._name, self._site = name, site
+        child = pulumi.ResourceOptions(parent=self)
+        database = PipelineDatabase(f"{name}-database", PipelineDatabaseArgs(site=site, secrets=args.secrets), child)
+        prepared = (*self._configuration(), *self._accounts(), *self._rights())
+        system = Kustomized(
+            f"{name}-system",
+            KustomizedArgs(
+                site=site,
+                tree="kubeflow-pipelines",
+                namespace=NAMESPACE,
+                sources=sources(site),
+                kinds=KINDS,
+                definitions=DEFINITIONS,
+                after=(*args.gitops, *args.workflows, *database.ready, *prepared),
+            ),
+            child,
+        )
+        if site.highly_available:
+            for app in (API_SERVER, USER_INTERFACE):
+                policy.v1.PodDisruptionBudget(
+                    f"{name}-{app}",
+                    metadata=meta.ObjectMetaArgs(name=app, namespace=NAMESPACE),
+                    spec={"max_unavailable": 1, "selector": {"match_labels": {"app": app}}},
+                    opts=self._in(NAMESPACE),
+                )
+        self.ready = system.ready
+        self.register_outputs({})
+
+    def _in(self, *namespaces: Namespace, after: Iterable[pulumi.Resource] = ()) -> pulumi.ResourceOptions:
+        there = [one for namespace in namespaces for one in self._site.namespaces[namespace]]
+        return pulumi.ResourceOptions(parent=self, depends_on=[*there, *after])
+
+    def _configuration(self) -> tuple[pulumi.Resource, ...]:
+        """Make what the published objects read, instead of what comes with them."""
+        objects = self._site.foundation.objects
+        bucket = objects.buckets["pipelines"]
+        contents: Mapping[str, Mapping[str, pulumi.Input[str]]] = {
+            INSTALLATION: {**installation(), "bucketName": bucket.name},
+            SERVER_CONFIGURATION: server_configuration(),
+            LAUNCHER: {
+                "defaultPipelineRoot": pulumi.Output.concat(bucket.url, f"/{PREFIX}artifacts"),
+                "providers": providers(objects),
+            },
+        }
+        return tuple(
+            core.v1.ConfigMap(
+                f"{self._name}-{title}",
+                metadata=meta.ObjectMetaArgs(name=title, namespace=NAMESPACE),
+                data=dict(data),
+                opts=self._in(NAMESPACE),
+            )
+            for title, data in contents.items()
+        )
+
+    def _accounts(self) -> tuple[pulumi.Resource, ...]:
+        """Make the service accounts; those that touch objects get an identity each."""
+        own = ObjectGrant(bucket="pipelines", access="read-write", prefix=PREFIX)
+        grants = {
+            API_SERVER: (own,),
+            USER_INTERFACE: (ObjectGrant(bucket="pipelines", access="read", prefix=PREFIX),),
+            RUNNER: (
+                own,
+                ObjectGrant(bucket="data", access="read-write"),
+                ObjectGrant(bucket="models", access="read-write"),
+                ObjectGrant(bucket="mlflow", access="read-write"),  # clients of MLflow write artifacts themselves
+            ),
+        }
+        return tuple(
+            self._account(account, grants.get(account, ()))
+            for account in (API_SERVER, USER_INTERFACE, RUNNER, _AGENT, _SCHEDULES, _METADATA)
+        )
+
+    def _account(self, account: str, grants: Sequence[ObjectGrant]) -> pulumi.Resource:
+        annotations: Mapping[str, pulumi.Input[str]] = {}
+        ready: tuple[pulumi.Resource, ...] = ()
+        if grants:
+            identity = self._site.foundation.identity.grant(
+                f"{self._name}-{account}",
+                namespace=NAMESPACE,
+                service_account=account,
+                grants=grants,
+                parent=self,
+            )
+            annotations, ready = identity.annotations, identity.ready
+        return core.v1.ServiceAccount(
+            f"{self._name}-{account}",
+            metadata=meta.ObjectMetaArgs(name=account, namespace=NAMESPACE, annotations=dict(annotations)),
+            automount_service_account_token=account != _METADATA,  # the store of lineage asks Kubernetes nothing
+            opts=self._in(NAMESPACE, after=ready),
+        )
+
+    def _rights(self) -> tuple[pulumi.Resource, ...]:
+        """Give each account its rights, and ML engineers a way to the API, which has no sign-in."""
+        engineers = rbac.v1.SubjectArgs(
+            kind="Group", name=self._site.foundation.cluster.access_groups["ml-engineer"], api_group=_RBAC
+        )
+        return (
+            *(
+                binding
+                for account, rules in RIGHTS.items()
+                for binding in self._bound(account, NAMESPACE, rules, _account_subject(account))
+            ),
+            *(
+                binding
+                for namespace, rules in STEP_RIGHTS.items()
+                for binding in self._bound(RUNNER, namespace, rules, _account_subject(RUNNER))
+            ),
+            *self._bound("pipelines-user", NAMESPACE, USER_RIGHTS, engineers),
+        )
+
+    def _bound(
+        self, title: str, namespace: Namespace, rules: Sequence[rbac.v1.PolicyRuleArgs], subject: rbac.v1.SubjectArgs
+    ) -> tuple[pulumi.Resource, ...]:
+        name = f"{self._name}-{title}" if namespace == NAMESPACE else f"{self._name}-{title}-{namespace}"
+        metadata = meta.ObjectMetaArgs(name=title, namespace=namespace)
+        role = rbac.v1.Role(name, metadata=metadata, rules=list(rules), opts=self._in(namespace))
+        return (
+            rbac.v1.RoleBinding(
+                name,
+                metadata=metadata,
+                role_ref=rbac.v1.RoleRefArgs(
+                    api_group=_RBAC, kind="Role", name=role.metadata.apply(lambda found: str(found.name))
+                ),
+                subjects=[subject],
+                opts=self._in(namespace),
+            ),
+        )
+
+
+def _account_subject(account: str) -> rbac.v1.SubjectArgs:
+    return rbac.v1.SubjectArgs(kind="ServiceAccount", name=account, namespace=NAMESPACE)
+
+
+def _may(
+    group: str, resources: Iterable[str], verbs: Iterable[str], names: Iterable[str] = ()
+) -> rbac.v1.PolicyRuleArgs:
+    return rbac.v1.PolicyRuleArgs(
+        api_groups=[group], resources=list(resources), verbs=list(verbs), resource_names=list(names) or None
+    )
+
+
+_READ: Final = ("get", "list", "watch")
+_WRITE: Final = ("create", "delete", "get", "list", "patch", "update", "watch")
+_SCHEDULED: Final = ("scheduledworkflows", "scheduledworkflows/finalizers")
+
+# Less than what is published: no Secrets for anybody, no rights on all of a group, nothing for parts that are left out.
+RIGHTS: Final[Mapping[str, tuple[rbac.v1.PolicyRuleArgs, ...]]] = {
+    API_SERVER: (
+        _may("", ("pods", "pods/log"), ("get", "list", "delete")),
+        _may("argoproj.io", ("workflows",), _WRITE),
+        _may("kubeflow.org", _SCHEDULED, _WRITE),
+        _may("", ("configmaps",), ("get",), (LAUNCHER,)),
+    ),
+    _AGENT: (
+        _may("argoproj.io", ("workflows",), _READ),
+        _may("kubeflow.org", ("scheduledworkflows",), _READ),
+    ),
+    _SCHEDULES: (
+        _may("argoproj.io", ("workflows",), _WRITE),
+        _may("kubeflow.org", _SCHEDULED, _WRITE),
+        _may("", ("events",), ("create", "patch")),
+    ),
+    USER_INTERFACE: (
+        _may("", ("pods", "pods/log"), ("get",)),
+        _may("", ("events",), ("list",)),
+        _may("", ("configmaps",), ("get",), (LAUNCHER,)),
+        _may("argoproj.io", ("workflows",), ("get", "list")),
+    ),
+    RUNNER: (
+        _may("argoproj.io", ("workflowtaskresults",), ("create", "patch")),
+        _may("", ("configmaps",), ("get",), (LAUNCHER,)),
+        _may("", ("pods",), ("get",)),  # a step finds out its own place
+        _may("", ("persistentvolumeclaims",), ("create", "get", "delete")),  # volumes that a pipeline makes
+    ),
+}
+"""Rights of each account in the namespace of pipelines."""
+
+STEP_RIGHTS: Final[Mapping[Namespace, tuple[rbac.v1.PolicyRuleArgs, ...]]] = {
+    "mlops-training": (
+        _may("kubeflow.org", ("pytorchjobs",), _WRITE),
+        _may("trainer.kubeflow.org", ("trainjobs",), _WRITE),
+        _may("", ("pods", "pods/log"), _READ),
+    ),
+    "mlops-data": (
+        _may("ray.io", ("rayjobs",), _WRITE),
+        _may("", ("pods", "pods/log"), _READ),
+    ),
+}
+"""What steps may do in other namespaces: start jobs there, and watch them."""
+
+USER_RIGHTS: Final = (
+    _may("", ("events", "pods", "services"), _READ),
+    _may("", ("pods/log",), ("get",)),
+    _may("", ("pods/portforward",), ("get", "create")),
+    _may("argoproj.io", ("workflows",), _READ),
+    _may("kubeflow.org", ("scheduledworkflows",), _READ),
+)
+"""What ML engineers may do there: forward a port to the API, and look."""

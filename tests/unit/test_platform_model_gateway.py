@@ -1,0 +1,548 @@
+"""The model gateway: configuration from declared models, teams from one declaration, and pods that stay available."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pulumi
+import pytest
+from aws_stack import run
+from conftest import Recorder
+from platform_site import Identities, options, site
+from pydantic import ValidationError
+
+from components.contract import HostedModelGrant
+from components.platform.databases import Databases, DatabasesArgs
+from components.platform.model_gateway import (
+    Backend,
+    GatewayModel,
+    Hosted,
+    ModelGateway,
+    ModelGatewayArgs,
+    Served,
+    entries,
+    hosted_models,
+    longest_answer_seconds,
+    openings,
+    own_sign_in,
+)
+from components.platform.model_gateway.config import DATABASE_CONNECTIONS, configuration
+from components.platform.model_gateway.gateway import connections
+from components.platform.model_gateway.models import grants, problems
+from components.platform.model_gateway.reconcile import OWNER, Gateway, RefusedError, reconcile
+from components.platform.model_gateway.teams import declared
+from components.platform.openings import LITELLM, SCRAPER
+from components.settings import SettingsError, parse
+from components.settings.hosted_models import HostedModelSettings
+from components.settings.platform.model_gateway import ModelGatewaySettings
+from components.settings.teams import TeamSettings
+
+pytestmark = pytest.mark.unit
+
+TEAMS = (
+    TeamSettings.model_validate(
+        {"name": "research", "monthlyUsd": 100, "requestsPerMinute": 60, "tokensPerMinute": 5000}
+    ),
+    TeamSettings.model_validate({"name": "guests", "monthlyUsd": 0}),
+)
+LLAMA = GatewayModel(
+    name="llama",
+    backends=(
+        Backend(name="a", target=Served(url="http://a.models:8080", model="llama-8b"), timeout_seconds=300, weight=3),
+        Backend(name="b", target=Served(url="http://b.models:8080/", model="llama-8b"), timeout_seconds=400),
+        Backend(
+            name="spare",
+            target=Served(url="http://c.models:8000", model="llama_trt", api="triton"),
+            timeout_seconds=60,
+            order=2,
+            requests_per_minute=30,
+        ),
+    ),
+    fallbacks=("claude",),
+    input_usd_per_million=0.5,
+    output_usd_per_million=2,
+)
+CLAUDE = GatewayModel(
+    name="claude",
+    backends=(
+        Backend(
+            name="bedrock",
+            target=Hosted(provider="bedrock", model="anthropic.claude-3-haiku-20240307-v1:0", region="us-east-1"),
+            timeout_seconds=120,
+        ),
+    ),
+)
+MODELS = (LLAMA, CLAUDE)
+
+
+def settings(**changes: Any) -> ModelGatewaySettings:
+    return ModelGatewaySettings.model_validate(changes)
+
+
+def deployments(models=MODELS) -> dict[str, dict[str, Any]]:
+    return {one["model_info"]["id"]: one for one in configuration(models, settings())["model_list"]}
+
+
+def install(given=None, models=MODELS, identities=None, published=True):
+    place = site(given or {}, teams=TEAMS, identities=identities)
+    shared = Databases("databases", DatabasesArgs(site=place, secrets_ready=()), options(place))
+    edge = pulumi.ComponentResource("test:Edge", "edge", None, options(place))
+    return ModelGateway(
+        "models",
+        ModelGatewayArgs(
+            site=place,
+            models=models,
+            secrets_ready=(),
+            databases_ready=shared.ready,
+            edge_ready=(edge,) if published else (),
+        ),
+        options(place),
+    )
+
+
+def pod(recorded: Recorder) -> dict[str, Any]:
+    return recorded.one("kubernetes:apps/v1:Deployment").inputs["spec"]["template"]["spec"]
+
+
+def process(recorded: Recorder) -> dict[str, Any]:
+    (found,) = (one for one in pod(recorded)["containers"] if one["name"] == "model-gateway")
+    return found
+
+
+def variables(container: dict[str, Any]) -> dict[str, Any]:
+    return {one["name"]: one.get("value", one.get("valueFrom")) for one in container["env"]}
+
+
+def every_pod(recorded: Recorder) -> list[dict[str, Any]]:
+    found = [pod(recorded)]
+    # The job that makes the database is another module's.
+    found += [
+        one.inputs["spec"]["template"]["spec"]
+        for one in recorded.of("kubernetes:batch/v1:Job").values()
+        if one.inputs["metadata"]["namespace"] == "mlops-serving"
+    ]
+    cron = recorded.one("kubernetes:batch/v1:CronJob").inputs["spec"]["jobTemplate"]["spec"]
+    return [*found, cron["template"]["spec"]]
+
+
+class TestConfiguration:
+    def test_each_backend_of_a_model_is_one_deployment_under_the_models_name(self):
+        found = deployments()
+        assert set(found) == {"llama/a", "llama/b", "llama/spare", "claude/bedrock"}
+        assert {one["model_name"] for name, one in found.items() if name.startswith("llama/")} == {"llama"}
+
+    def test_an_address_is_made_for_what_the_server_speaks(self):
+        found = {name: one["litellm_params"] for name, one in deployments().items()}
+        assert (found["llama/b"]["model"], found["llama/b"]["api_base"]) == (
+            "hosted_vllm/llama-8b",
+            "http://b.models:8080/v1",
+        )
+        assert found["llama/spare"]["api_base"] == "http://c.models:8000/v2/models/llama_trt/generate"
+        assert found["claude/bedrock"]["model"] == "bedrock/anthropic.claude-3-haiku-20240307-v1:0"
+        assert found["claude/bedrock"]["aws_region_name"] == "us-east-1"
+        assert "api_key" not in found["claude/bedrock"], "the cloud identity is the credential"
+
+    def test_served_models_without_a_price_cost_nothing_and_hosted_ones_what_the_table_says(self):
+        free = GatewayModel(name="free", backends=LLAMA.backends[:1])
+        parameters = deployments((free, CLAUDE))
+        assert parameters["free/a"]["litellm_params"]["output_cost_per_token"] == 0
+        assert "output_cost_per_token" not in parameters["claude/bedrock"]["litellm_params"]
+        priced = deployments()["llama/a"]["litellm_params"]
+        assert priced["input_cost_per_token"] * 1_000_000 == pytest.approx(0.5)
+
+    def test_no_credential_stands_in_the_file(self):
+        text = json.dumps(configuration(MODELS, settings()))
+        assert text.count("os.environ/LITELLM_MASTER_KEY") == 1
+        assert text.count("os.environ/REDIS_PASSWORD") == 1
+        assert "sk-" not in text
+
+    def test_without_a_cache_limits_still_have_one_to_count_in(self, recorded: Recorder):
+        assert "cache_params" not in configuration(MODELS, settings(cache={"enabled": False}))["litellm_settings"]
+        run(lambda: install({"modelGateway": {"cache": {"enabled": False}}}))
+        assert variables(process(recorded))["REDIS_SSL"] == "true"
+
+    def test_nothing_asks_models_that_nobody_asked_for(self):
+        """Health checks would call every model and wake those that are scaled to zero."""
+        assert configuration(MODELS, settings())["general_settings"]["background_health_checks"] is False
+
+    def test_a_timeout_is_not_tried_again_and_other_failures_are(self):
+        router = configuration(MODELS, settings(routing={"retries": 4}))["router_settings"]
+        assert router["num_retries"] == 4
+        assert router["retry_policy"] == {"TimeoutErrorRetries": 0}
+
+    def test_only_models_with_fallbacks_have_some(self):
+        assert configuration(MODELS, settings())["router_settings"]["fallbacks"] == [{"llama": ["claude"]}]
+
+
+class TestModels:
+    def test_the_longest_answer_is_that_of_all_orders_and_all_fallbacks_one_after_another(self):
+        assert longest_answer_seconds(MODELS) == 400 + 60 + 120
+        assert longest_answer_seconds((CLAUDE,)) == 120
+        assert longest_answer_seconds(()) == 0
+
+    @pytest.mark.parametrize(
+        ("models", "complaint"),
+        [
+            ((CLAUDE, CLAUDE), "claude is declared 2 times"),
+            ((LLAMA,), "falls back to claude, which is not declared"),
+            ((GatewayModel(name="x", backends=CLAUDE.backends, fallbacks=("x",)),), "x falls back to itself"),
+            ((GatewayModel(name="x", backends=()),), "x has no backend"),
+            ((GatewayModel(name="x", backends=CLAUDE.backends * 2),), "2 backends bedrock"),
+        ],
+    )
+    def test_declarations_that_cannot_work_are_refused(self, models, complaint, recorded: Recorder):
+        assert complaint in "; ".join(problems(models))
+
+        def program():
+            with pytest.raises(pulumi.RunError, match=complaint):
+                install(models=models)
+
+        run(program)
+
+    def test_hosted_models_come_from_the_settings_in_the_stacks_region_unless_they_name_one(self):
+        given = [
+            HostedModelSettings.model_validate({"name": "fast", "model": "amazon.nova-lite-v1:0"}),
+            HostedModelSettings.model_validate({"name": "far", "model": "x.y", "region": "us-west-2"}),
+        ]
+        assert [one.backends[0].target.region for one in hosted_models(given, "eu-west-1")] == [
+            "eu-west-1",
+            "us-west-2",
+        ]
+
+    def test_one_grant_for_each_region_names_the_models_that_are_asked_there(self):
+        far = GatewayModel(
+            name="far",
+            backends=(
+                Backend(
+                    name="bedrock",
+                    target=Hosted(provider="bedrock", model="us.x.y", region="us-west-2"),
+                    timeout_seconds=9,
+                ),
+            ),
+        )
+        assert grants((*MODELS, far)) == (
+            HostedModelGrant(models=("anthropic.claude-3-haiku-20240307-v1:0",), region="us-east-1"),
+            HostedModelGrant(models=("us.x.y",), region="us-west-2"),
+        )
+
+    def test_a_price_is_both_prices(self):
+        with pytest.raises(ValidationError, match="or neither"):
+            HostedModelSettings.model_validate({"name": "a", "model": "x.y", "inputUsdPerMillion": 1})
+
+
+BASE = {"owner": "ml", "costCenter": "ml"}
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        (
+            {"hostedModels": [{"name": "a", "model": "x.y"}, {"name": "a", "model": "x.z"}]},
+            r"hostedModels\[1\].name: must be unique",
+        ),
+        (
+            {"hostedModels": [{"name": "a", "model": "x.y"}], "platform": {"modelGateway": {"enabled": False}}},
+            "hostedModels: needs platform.modelGateway.enabled",
+        ),
+        (
+            {"platform": {"modelGateway": {"host": "models.elsewhere.com"}}},
+            "platform.modelGateway.host: must be one label below",
+        ),
+        (
+            {"platform": {"modelGateway": {"adminHost": "api.llm.internal"}}},
+            "adminHost: must differ from the API's host",
+        ),
+    ],
+)
+def test_settings_that_cannot_work_are_refused_at_preview(given, complaint):
+    with pytest.raises(SettingsError, match=complaint):
+        parse({**BASE, **given})
+
+
+class TestPods:
+    def test_tables_come_first_then_replicas_then_teams_and_routes(self, recorded: Recorder):
+        run(install)
+        jobs = recorded.of("kubernetes:batch/v1:Job")
+        assert "models-database" in jobs["models-migrations"].depends_on
+        server = recorded.one("kubernetes:apps/v1:Deployment")
+        assert {"models-migrations", "models-keys"} <= server.depends_on
+        assert "models-server" in jobs["models-teams"].depends_on
+        routes = recorded.of("kubernetes:networking.istio.io/v1:VirtualService")
+        assert {"models-server", "edge"} <= routes["api-route"].depends_on
+
+    def test_replicas_do_not_change_tables(self, recorded: Recorder):
+        run(install)
+        assert variables(process(recorded))["DISABLE_SCHEMA_UPDATE"] == "true"
+        migrations = recorded.of("kubernetes:batch/v1:Job")["models-migrations"].inputs
+        (container,) = migrations["spec"]["template"]["spec"]["containers"]
+        assert "DISABLE_SCHEMA_UPDATE" not in variables(container)
+        assert variables(container)["DATABASE_URL"] == variables(process(recorded))["DATABASE_URL"]
+
+    def test_the_database_is_verified_and_its_address_holds_no_credential(self, recorded: Recorder):
+        run(install)
+        url = variables(process(recorded))["DATABASE_URL"]
+        login, _, place = url.removeprefix("postgresql://").partition("@")
+        assert login == "$(DATABASE_USERNAME):$(DATABASE_PASSWORD)"
+        assert place.startswith("database.test:5432/litellm?sslmode=verify-full&sslrootcert=")
+        names = [one["name"] for one in process(recorded)["env"]]
+        assert names.index("DATABASE_PASSWORD") < names.index("DATABASE_URL"), "Kubernetes fills in earlier ones only"
+        mounts = {one["name"]: one["mountPath"] for one in process(recorded)["volumeMounts"]}
+        assert place.partition("sslrootcert=")[2] == f"{mounts['database-ca']}/ca.pem"
+
+    def test_every_credential_is_read_from_a_secret(self, recorded: Recorder):
+        run(install)
+        found = variables(process(recorded))
+        for name in ("LITELLM_MASTER_KEY", "LITELLM_SALT_KEY", "UI_PASSWORD", "REDIS_PASSWORD", "DATABASE_PASSWORD"):
+            assert "secretKeyRef" in found[name], name
+        secret = recorded.of("kubernetes:external-secrets.io/v1:ExternalSecret")["models-keys"].inputs["spec"]
+        keys = {one["secretKey"] for one in secret["data"]}
+        asked = {
+            value["secretKeyRef"]["key"]
+            for value in found.values()
+            if isinstance(value, dict) and value["secretKeyRef"]["name"] == secret["target"]["name"]
+        }
+        assert asked == keys
+
+    def test_all_pods_keep_to_the_restricted_level_and_write_nowhere_but_into_their_own_volumes(
+        self, recorded: Recorder
+    ):
+        run(install)
+        pods = every_pod(recorded)
+        assert len(pods) == 4
+        for spec in pods:
+            assert spec["securityContext"]["runAsNonRoot"] is True
+            assert spec["automountServiceAccountToken"] is False
+            assert spec["enableServiceLinks"] is False
+            for container in spec["containers"]:
+                assert container["securityContext"]["readOnlyRootFilesystem"] is True
+                assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+                assert set(container["resources"]) == {"requests", "limits"}
+
+    def test_no_variable_of_kubernetes_own_can_be_taken_for_one_of_litellm(self, recorded: Recorder):
+        run(install)
+        service = recorded.one("kubernetes:core/v1:Service").inputs["metadata"]["name"]
+        assert not service.startswith("litellm")
+
+    def test_a_pod_that_must_go_has_time_for_its_answers(self, recorded: Recorder):
+        run(lambda: install({"modelGateway": {"drainSeconds": 900}}))
+        wait = int(process(recorded)["lifecycle"]["preStop"]["exec"]["command"][1])
+        drain = float(variables(process(recorded))["GRACEFUL_SHUTDOWN_TIMEOUT"])
+        assert drain == 900
+        assert pod(recorded)["terminationGracePeriodSeconds"] > wait + drain
+
+    def test_replicas_stay_ready_while_the_database_fails_over_and_start_only_with_it(self, recorded: Recorder):
+        run(install)
+        paths = {name: process(recorded)[f"{name}Probe"]["httpGet"]["path"] for name in ("startup", "readiness")}
+        assert paths == {"startup": "/health/readiness", "readiness": "/health/liveliness"}
+
+    def test_new_configuration_means_new_pods(self, recorded: Recorder):
+        def annotation():
+            deployment = recorded.one("kubernetes:apps/v1:Deployment").inputs
+            return deployment["spec"]["template"]["metadata"]["annotations"]["llmops/configuration"]
+
+        run(install)
+        before = annotation()
+        recorded.resources.clear()
+        run(lambda: install(models=(CLAUDE,)))
+        assert annotation() != before
+
+    @pytest.mark.parametrize("several", [True, False])
+    def test_replicas_budget_and_scaler_follow_the_platforms_availability(self, several, recorded: Recorder):
+        run(lambda: install({"highlyAvailable": several}))
+        assert bool(recorded.of("kubernetes:policy/v1:PodDisruptionBudget")) is several
+        assert bool(recorded.of("kubernetes:autoscaling/v2:HorizontalPodAutoscaler")) is several
+        assert bool(pod(recorded)["topologySpreadConstraints"]) is several
+        replicas = recorded.one("kubernetes:apps/v1:Deployment").inputs["spec"].get("replicas")
+        assert replicas == (None if several else 1), "the autoscaler's number is not ours to set"
+
+    def test_the_scaler_measures_the_process_that_answers(self, recorded: Recorder):
+        run(install)
+        spec = recorded.one("kubernetes:autoscaling/v2:HorizontalPodAutoscaler").inputs["spec"]
+        (metric,) = spec["metrics"]
+        assert metric["containerResource"]["container"] == process(recorded)["name"]
+        assert spec["scaleTargetRef"]["name"] == "model-gateway"
+
+    def test_the_database_admits_all_replicas_and_one_more(self, recorded: Recorder):
+        def program():
+            place = site({"modelGateway": {"maxReplicas": 6}})
+            assert connections(place) >= 7 * DATABASE_CONNECTIONS
+
+        run(program)
+
+    def test_metrics_have_a_port_of_their_own_that_only_prometheus_reaches(self, recorded: Recorder):
+        def program():
+            place = site()
+            ways = [way for way in openings(place) if way.source == SCRAPER]
+            (metrics,) = (one for one in pod(recorded)["containers"] if one["name"] == "metrics")
+            assert [way.ports for way in ways] == [(metrics["ports"][0]["containerPort"],)]
+            assert all(way.source == SCRAPER for way in openings(place) if 4001 in way.ports)
+
+        run(install)
+        run(program)
+
+
+class TestIdentity:
+    def test_the_gateway_may_ask_the_hosted_models_and_nothing_else(self, recorded: Recorder):
+        asked = Identities()
+        run(lambda: install(identities=asked))
+        (granted,) = asked.granted
+        assert granted.grants == grants(MODELS)
+        account = recorded.one("kubernetes:core/v1:ServiceAccount").inputs["metadata"]
+        assert (granted.namespace, granted.service_account) == (account["namespace"], account["name"])
+        assert account["annotations"] == {"test/identity": "models"}
+        assert pod(recorded)["serviceAccountName"] == account["name"]
+
+    def test_without_hosted_models_it_has_no_cloud_identity(self, recorded: Recorder):
+        asked = Identities()
+        run(lambda: install(models=(GatewayModel(name="own", backends=LLAMA.backends),), identities=asked))
+        assert asked.granted == []
+
+    def test_its_secrets_are_granted_to_external_secrets(self):
+        assert {"litellm-master-key", "litellm-salt-key", "litellm-ui", "litellm-database", "cache-auth"} == set(
+            entries()
+        )
+
+
+class TestRoutes:
+    def api(self, recorded: Recorder, name: str = "api-route") -> dict[str, Any]:
+        return recorded.of("kubernetes:networking.istio.io/v1:VirtualService")[name].inputs["spec"]
+
+    def test_administration_is_not_published_with_the_api(self, recorded: Recorder):
+        run(install)
+        spec = self.api(recorded)
+        assert spec["hosts"] == ["api.llm.internal"]
+        prefixes = {
+            match["uri"]["prefix"] for rule in spec["http"] for match in rule["match"] if "prefix" in match["uri"]
+        }
+        assert "/v1/" in prefixes
+        assert not prefixes & {"/", "/key/", "/team/", "/ui/"}
+
+    def test_the_gateway_in_front_waits_longer_than_any_model_may_take(self, recorded: Recorder):
+        run(install)
+        for rule in self.api(recorded)["http"]:
+            assert float(rule["timeout"].rstrip("s")) > longest_answer_seconds(MODELS)
+
+    def test_a_failing_model_does_not_set_replicas_aside(self, recorded: Recorder):
+        run(install)
+        destination = recorded.one("kubernetes:networking.istio.io/v1:DestinationRule").inputs["spec"]
+        assert "outlierDetection" not in destination["trafficPolicy"]
+
+    def test_an_admin_host_is_published_where_it_is_asked_for_and_checks_its_own_users(self, recorded: Recorder):
+        run(lambda: install({"modelGateway": {"adminHost": "models.llm.internal"}}))
+        assert self.api(recorded, "models-admin-route")["hosts"] == ["models.llm.internal"]
+        given = parse({**BASE, "platform": {"modelGateway": {"adminHost": "models.llm.internal"}}})
+        assert own_sign_in(given.platform) == ("models.llm.internal",)
+
+    def test_without_the_gateway_nothing_is_published(self, recorded: Recorder):
+        run(lambda: install(published=False))
+        assert not recorded.of("kubernetes:networking.istio.io/v1:VirtualService")
+
+    def test_service_and_openings_lead_to_the_same_pods(self, recorded: Recorder):
+        run(install)
+        assert recorded.one("kubernetes:core/v1:Service").inputs["spec"]["selector"] == dict(LITELLM.labels)
+        deployment = recorded.one("kubernetes:apps/v1:Deployment").inputs
+        assert deployment["metadata"]["namespace"] == LITELLM.namespace
+
+
+class Administration(Gateway):
+    """LiteLLM's administration as far as teams go, in memory."""
+
+    def __init__(self, there: list[dict[str, Any]] = ()) -> None:
+        super().__init__("http://nowhere", "sk-none")
+        self.there = {one["team_id"]: one for one in there}
+        self.calls: list[str] = []
+
+    def _call(self, method, path, body=None):
+        self.calls.append(f"{method} {path}")
+        match path.partition("?")[0]:
+            case "/team/info":
+                name = path.partition("team_id=")[2]
+                if name not in self.there:
+                    raise RefusedError(404, path)
+                return {"team_info": self.there[name]}
+            case "/team/list":
+                return list(self.there.values())
+            case "/team/new":
+                self.there[body["team_id"]] = {"spend": 0.0, **body}
+            case "/team/update":
+                self.there[body["team_id"]] |= body
+        return {}
+
+    @property
+    def written(self) -> list[str]:
+        return [call for call in self.calls if call.startswith("POST")]
+
+
+class TestTeams:
+    def test_the_numbers_are_those_of_the_one_declaration(self):
+        research, guests = declared(TEAMS)
+        assert (research["max_budget"], research["rpm_limit"], research["tpm_limit"]) == (100.0, 60, 5000)
+        assert research["budget_duration"] == "1mo"
+        assert (research["blocked"], guests["blocked"]) == (False, True)
+
+    def test_a_second_run_changes_nothing(self):
+        there = Administration()
+        assert len(reconcile(there, declared(TEAMS))) == 2
+        there.calls.clear()
+        assert reconcile(there, declared(TEAMS)) == []
+        assert there.written == []
+
+    def test_what_was_changed_by_hand_is_as_declared_again_and_nothing_else_is_touched(self):
+        there = Administration()
+        reconcile(there, declared(TEAMS))
+        there.there["research"] |= {"max_budget": 1e6, "spend": 42.0, "metadata": {**OWNER, "note": "theirs"}}
+        assert reconcile(there, declared(TEAMS)) == ["research: changed max_budget"]
+        assert there.there["research"]["max_budget"] == 100
+        assert there.there["research"]["spend"] == 42
+        assert there.there["research"]["metadata"]["note"] == "theirs"
+
+    def test_a_team_of_ours_that_is_declared_no_more_is_blocked_and_keeps_what_it_spent(self):
+        there = Administration([{"team_id": "theirs", "metadata": {}, "blocked": False}])
+        reconcile(there, declared(TEAMS))
+        there.there["research"]["spend"] = 42.0
+        reconcile(there, declared(TEAMS[1:]))
+        assert there.there["research"]["blocked"] is True
+        assert there.there["research"]["spend"] == 42
+        assert there.there["theirs"]["blocked"] is False
+        there.calls.clear()
+        reconcile(there, declared(TEAMS[1:]))
+        assert there.written == []
+
+    def test_a_team_that_comes_back_is_let_in_again(self):
+        there = Administration()
+        reconcile(there, declared(TEAMS))
+        reconcile(there, declared(TEAMS[1:]))
+        reconcile(there, declared(TEAMS))
+        assert there.there["research"]["blocked"] is False
+
+    def test_a_team_with_that_name_that_people_made_is_taken_over(self):
+        there = Administration([{"team_id": "research", "metadata": {"note": "theirs"}, "blocked": False}])
+        reconcile(there, declared(TEAMS))
+        assert there.there["research"]["metadata"] == {"note": "theirs", **OWNER}
+
+    def test_other_refusals_are_no_missing_team(self):
+        class Forbidding(Administration):
+            def _call(self, method, path, body=None):
+                raise RefusedError(401, path)
+
+        with pytest.raises(RefusedError):
+            reconcile(Forbidding(), declared(TEAMS))
+
+    def test_changed_teams_are_another_job(self, recorded: Recorder):
+        run(install)
+        job = recorded.of("kubernetes:batch/v1:Job")["models-teams"].inputs
+        digest = job["spec"]["template"]["metadata"]["annotations"]["llmops/teams"]
+        files = recorded.of("kubernetes:core/v1:ConfigMap")["models-teams"].inputs["data"]
+        assert json.loads(files["teams.json"]) == declared(TEAMS)
+        recorded.resources.clear()
+
+        def other():
+            place = site(teams=TEAMS[:1])
+            shared = Databases("databases", DatabasesArgs(site=place, secrets_ready=()), options(place))
+            args = ModelGatewayArgs(site=place, models=MODELS, secrets_ready=(), databases_ready=shared.ready)
+            ModelGateway("models", args, options(place))
+
+        run(other)
+        job = recorded.of("kubernetes:batch/v1:Job")["models-teams"].inputs
+        assert job["spec"]["template"]["metadata"]["annotations"]["llmops/teams"] != digest
