@@ -266,11 +266,14 @@ class ObjectGrant:
         bucket: Which bucket.
         access: Read, or read and write.
         prefix: Only keys below this prefix; empty for the whole bucket.
+        lists_bucket: Whether names of objects outside of the prefix may be listed too: some tools look for the bucket
+            by listing it from its root. What is in those objects stays closed.
     """
 
     bucket: BucketRole
     access: Access
     prefix: str = ""
+    lists_bucket: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -92,7 +92,9 @@ ChartName = Literal[
     "kserve-crd",
     "kserve-resources",
     "kubeflow-trainer",
+    "kuberay-operator",
     "metrics-server",
+    "milvus",
     "nvidia-device-plugin",
     "velero",
     "volcano",
@@ -138,8 +140,12 @@ CHARTS: Final[dict[ChartName, Chart]] = {
     "kserve-resources": _chart(_KSERVE, "kserve-resources", KSERVE),
     # renovate: datasource=docker depName=kubeflow-trainer packageName=ghcr.io/kubeflow/charts/kubeflow-trainer
     "kubeflow-trainer": _chart("oci://ghcr.io/kubeflow/charts", "kubeflow-trainer", version="2.3.0"),
+    # renovate: datasource=helm depName=kuberay-operator registryUrl=https://ray-project.github.io/kuberay-helm
+    "kuberay-operator": _chart("https://ray-project.github.io/kuberay-helm", "kuberay-operator", version="1.7.0"),
     # renovate: datasource=helm depName=metrics-server registryUrl=https://kubernetes-sigs.github.io/metrics-server
     "metrics-server": _chart("https://kubernetes-sigs.github.io/metrics-server", "metrics-server", version="3.13.1"),
+    # renovate: datasource=helm depName=milvus registryUrl=https://zilliztech.github.io/milvus-helm
+    "milvus": _chart("https://zilliztech.github.io/milvus-helm", "milvus", version="5.0.19"),
     # renovate: datasource=helm depName=nvidia-device-plugin registryUrl=https://nvidia.github.io/k8s-device-plugin
     "nvidia-device-plugin": _chart(
         "https://nvidia.github.io/k8s-device-plugin", "nvidia-device-plugin", version="0.20.0"
@@ -158,7 +164,20 @@ VELERO_PLUGINS: Final = "v1.14.2"
 # Envoy's rate-limit service publishes commits and no versions; this one was released with Envoy Gateway 1.7.
 RATELIMIT_IMAGE: Final = "docker.io/envoyproxy/ratelimit:05c08d03"
 
-ImageName = Literal["deepspeed", "jobset", "litellm", "mlflow", "mysql", "postgres-client", "pytorch", "triton", "vllm"]
+ImageName = Literal[
+    "alpine",
+    "deepspeed",
+    "jobset",
+    "litellm",
+    "milvus-backup",
+    "mlflow",
+    "mysql",
+    "postgres-client",
+    "pytorch",
+    "ray",
+    "triton",
+    "vllm",
+]
 
 
 def _image(repository: str, *, version: str) -> str:
@@ -167,10 +186,15 @@ def _image(repository: str, *, version: str) -> str:
 
 # Images that no chart names; the comment above each line tells Renovate where newer ones are announced.
 IMAGES: Final[dict[ImageName, str]] = {
+    # renovate: datasource=docker depName=docker.io/library/alpine versioning=docker
+    "alpine": _image("docker.io/library/alpine", version="3.23"),
     # The image that runs without root, with the database client and its engines inside. 1.108 is a line with long-term
     # support. tests/data_plane/requirements-litellm.txt has the same version.
     # renovate: datasource=docker depName=ghcr.io/berriai/litellm-non_root versioning=docker
     "litellm": _image("ghcr.io/berriai/litellm-non_root", version="v1.108.7"),
+    # 0.5 reads Milvus 2.2 and later.
+    # renovate: datasource=docker depName=docker.io/milvusdb/milvus-backup versioning=docker
+    "milvus-backup": _image("docker.io/milvusdb/milvus-backup", version="v0.5.16"),
     # `full` holds the drivers of databases and object stores, and what accounts and metrics need.
     # renovate: datasource=docker depName=ghcr.io/mlflow/mlflow versioning=docker
     "mlflow": _image("ghcr.io/mlflow/mlflow", version="v3.17.2-full"),
@@ -189,6 +213,10 @@ IMAGES: Final[dict[ImageName, str]] = {
     # A client of the server's own major version (database.engineVersion).
     # renovate: datasource=docker depName=docker.io/library/postgres versioning=docker
     "postgres-client": _image("docker.io/library/postgres", version="17.10-alpine"),
+    # Ray and its Python: drivers and workers must have the same of both. The newest that samples of KubeRay 1.7 run.
+    # tests/data_plane/requirements-ray.txt has the same version.
+    # renovate: datasource=docker depName=docker.io/rayproject/ray versioning=docker
+    "ray": _image("docker.io/rayproject/ray", version="2.58.0-py312"),
     # The variant with the TensorRT-LLM backend.
     # renovate: datasource=docker depName=nvcr.io/nvidia/tritonserver versioning=docker
     "triton": _image("nvcr.io/nvidia/tritonserver", version="26.07-trtllm-python-py3"),

@@ -97,6 +97,12 @@ CATALOGUE: tuple[Credential, ...] = (
         generated={"password": Generated()},
     ),
     Credential(
+        purpose="mlflow-jobs",
+        description="Account of pipelines and training jobs at MLflow.",
+        fixed={"username": "jobs"},
+        generated={"password": Generated()},
+    ),
+    Credential(
         purpose="mlflow-flask",
         description="Signs MLflow's sessions and forms; a new value logs everybody out.",
         generated={"secretKey": Generated(length=64)},

@@ -196,7 +196,9 @@ def object_statements(
             sid=f"List{number}",
             actions=("s3:ListBucket",),
             resources=(bucket_arn,),
-            conditions={"StringLike": {"s3:prefix": f"{grant.prefix}*"}} if grant.prefix else {},
+            conditions=(
+                {"StringLike": {"s3:prefix": f"{grant.prefix}*"}} if grant.prefix and not grant.lists_bucket else {}
+            ),
         ),
         Statement(
             sid=f"Locate{number}",

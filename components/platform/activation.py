@@ -15,7 +15,6 @@ from components.platform.cold_start import LEAVE_SECONDS, ColdStartBudget, Timeo
 from components.platform.mesh import plaintext_port
 from components.platform.openings import LITELLM, SCRAPER, Namespace, Opening, Pods, team_namespace
 from components.platform.placement import SPREAD
-from components.platform.priorities import PriorityName
 from components.platform.site import Site
 
 NAMESPACE: Final[Namespace] = "mlops-serving"
@@ -36,7 +35,6 @@ _ADMIN_PORT: Final = 9090
 _METRICS_PORT: Final = 2223
 _SCALER_ADDRESS: Final = f"{_CHART}-external-scaler.{NAMESPACE}.svc.cluster.local:{_GRPC_PORT}"
 _MODEL_PORTS: Final = (8000, 8001)  # vLLM and Triton HTTP; Triton gRPC
-_PRIORITY: Final[PriorityName] = "serving"
 _USER: Final = 65532  # `nonroot` of the image's base
 
 
@@ -213,7 +211,6 @@ def _placed(site: Site, component: str) -> dict[str, Any]:
     labels = {"matchLabels": dict(_pods(component).labels)}  # the chart adds no selector
     return {
         "nodeSelector": site.system_nodes,
-        "priorityClassName": _PRIORITY,
         "topologySpreadConstraints": (
             [{**constraint, "labelSelector": labels} for constraint in SPREAD] if site.highly_available else []
         ),

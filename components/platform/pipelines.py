@@ -11,6 +11,7 @@ from pulumi_kubernetes import core, policy, rbac
 from pulumi_kubernetes.meta import v1 as meta
 
 from components.contract import ObjectGrant
+from components.platform.experiments import ARTIFACTS
 from components.platform.kustomize import Kustomized, KustomizedArgs
 from components.platform.openings import (
     GATEWAY,
@@ -111,8 +112,10 @@ def openings(site: Site) -> tuple[Opening, ...]:
 
 
 def steps_allowance(steps: StepSettings) -> Allowance:
-    """What steps add to the quota of the namespace, in which the system's own pods run too. No GPU: training jobs and
-    models have namespaces of their own."""
+    """What steps add to the quota of the namespace, in which the system's own pods run too.
+
+    No GPU: training jobs and models have namespaces of their own.
+    """
     return Allowance(
         cpu_millicores=steps.vcpu * 1000,
         memory_mib=steps.memory_gib * 1024,
@@ -215,7 +218,7 @@ class Pipelines(pulumi.ComponentResource):
                 own,
                 ObjectGrant(bucket="data", access="read-write"),
                 ObjectGrant(bucket="models", access="read-write"),
-                ObjectGrant(bucket="mlflow", access="read-write"),  # clients of MLflow write artifacts themselves
+                ARTIFACTS,
             ),
         }
         return tuple(

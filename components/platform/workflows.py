@@ -10,9 +10,10 @@ import pulumi
 from pulumi_kubernetes import core, rbac
 from pulumi_kubernetes.meta import v1 as meta
 
+from components.charts import release
 from components.contract import ROLE_LABEL, Grant, ObjectGrant
-from components.platform.charts import release
 from components.platform.databases import CA_KEY, DatabaseAccess, database
+from components.platform.experiments import ARTIFACTS
 from components.platform.openings import GATEWAY, SCRAPER, Namespace, Opening, Pods, team_namespace
 from components.platform.placement import SPREAD
 from components.platform.priorities import PriorityName
@@ -72,12 +73,12 @@ OPENINGS: tuple[Opening, ...] = (
 EXECUTOR_GRANTS: Final[Mapping[Namespace, tuple[Grant, ...]]] = {
     "mlops-data": (
         ObjectGrant(bucket="data", access="read-write"),
-        ObjectGrant(bucket="mlflow", access="read-write"),  # clients of MLflow write artifacts themselves
+        ARTIFACTS,
     ),
     "mlops-training": (
         ObjectGrant(bucket="data", access="read"),
         ObjectGrant(bucket="models", access="read-write"),
-        ObjectGrant(bucket="mlflow", access="read-write"),
+        ARTIFACTS,
     ),
 }
 """The platform's namespaces where people run workflows, and what steps may do there besides their own artifacts."""
@@ -248,7 +249,7 @@ def executors(
     }
     for team in site.teams:
         if (namespace := team_namespace(team.name)) in team_namespaces:
-            found[namespace] = ((ObjectGrant(bucket="mlflow", access="read-write"),), team_namespaces[namespace])
+            found[namespace] = ((ARTIFACTS,), team_namespaces[namespace])
     own = {
         namespace: ObjectGrant(bucket="pipelines", access="read-write", prefix=f"{namespace}/") for namespace in found
     }
@@ -323,7 +324,7 @@ def persistence(access: DatabaseAccess, *, archive_days: int) -> dict[str, Any]:
         "archive": True,
         "archiveTTL": f"{archive_days}d",
         "nodeStatusOffLoad": True,
-        "connectionPool": {"maxIdleConns": 2, "maxOpenConns": 8, "connMaxLifetime": "600s"},
+        "connectionPool": {"maxIdleConns": 2, "maxOpenConns": 6, "connMaxLifetime": "600s"},
         "postgresql": {
             "host": access.host,
             "port": access.port,

@@ -212,8 +212,9 @@ def _acme_can_prove_the_domain(settings: Settings) -> Iterator[Problem]:
 
 def _systems_have_what_they_need(settings: Settings) -> Iterator[Problem]:
     platform = settings.platform
-    for path, message in (*rules.gateway(platform), *rules.delivery(platform), *rules.serving(platform)):
-        yield Problem(path, message)
+    for rule in (rules.gateway, rules.delivery, rules.experiments, rules.serving):
+        for path, message in rule(platform):
+            yield Problem(path, message)
 
 
 def _the_model_gateway_has_what_it_needs(settings: Settings) -> Iterator[Problem]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import requests
 
 from sandbox.kubernetes.api import ApiError, Client, Manifest
+from sandbox.kubernetes.readiness import WAIT_FOR
 
 _EVERY_SECONDS = 0.5
 _PROVISIONER = "volume.kubernetes.io/storage-provisioner"  # set by Kubernetes on claims that wait for a driver
@@ -59,6 +61,7 @@ class Simulation:
             self._unregister(service)
         for application in self._client.items("/apis/argoproj.io/v1alpha1/applications"):
             self._let_go(application)
+            self._report_synced(application)
 
     def _repeat(self, step: Callable[[], None]) -> None:
         failing = ""
@@ -142,11 +145,27 @@ class Simulation:
         if "deletionTimestamp" not in metadata or _CASCADE not in finalizers:
             return
         kept = [finalizer for finalizer in finalizers if finalizer != _CASCADE]
+        self._change(application, {"metadata": {"finalizers": kept or None}})
+
+    def _report_synced(self, application: Manifest) -> None:
+        """Report an Argo CD application as synced where the program waits for that; nothing is fetched or applied."""
+        metadata, spec = application["metadata"], application["spec"]
+        sources = spec.get("sources") or ()
+        if WAIT_FOR not in (metadata.get("annotations") or {}) or not sources or "deletionTimestamp" in metadata:
+            return
+        sync = {"status": "Synced", "revisions": [source.get("targetRevision", "") for source in sources]}
+        status: Mapping[str, Any] = application.get("status") or {}
+        if any((status.get("sync") or {}).get(key) != value for key, value in sync.items()):
+            self._change(application, {"status": {"sync": sync, "health": {"status": "Healthy"}}})
+
+    def _change(self, application: Manifest, body: Manifest) -> None:
+        """Change an Argo CD application, unless it went a moment ago."""
+        metadata = application["metadata"]
         path = f"/apis/argoproj.io/v1alpha1/namespaces/{metadata['namespace']}/applications/{metadata['name']}"
         try:
-            self._client.request("PATCH", path, body={"metadata": {"finalizers": kept or None}}, patch="merge")
+            self._client.request("PATCH", path, body=body, patch="merge")
         except ApiError as error:
-            if error.reason != "NotFound":  # gone a moment ago
+            if error.reason != "NotFound":
                 raise
 
     def _delete(self, path: str) -> None:

@@ -133,7 +133,7 @@ def _server(root: Path, binaries: Path, *, tls: bool) -> Iterator[Postgres]:
     passwords = root / "superuser"
     superuser = "super-" + os.urandom(6).hex()
     passwords.write_text(superuser)
-    _certificates(root)
+    certificates(root)
     drop = _unprivileged([data, passwords, root / "server.key"])
     _run(
         [binaries / "initdb", "-D", data, "-U", "postgres", "-A", "scram-sha-256", f"--pwfile={passwords}", "-N"],
@@ -221,7 +221,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _certificates(root: Path) -> None:
+def certificates(root: Path) -> None:
     """An authority, and a certificate for :data:`HOST` signed by it."""
     authority = ec.generate_private_key(ec.SECP256R1())
     issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Test database authority")])

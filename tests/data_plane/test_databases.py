@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pulumi
 import pytest
 
 from components.platform.databases import NAMESPACE, Databases, DatabasesArgs, database
-from tests.data_plane.postgres import HOST, Postgres
+from tests.data_plane.pods import Pod, synced
+from tests.data_plane.postgres import Postgres, certificates
 from tests.unit.conftest import Recorder
 from tests.unit.platform_site import options, site
 
@@ -21,10 +21,35 @@ pytestmark = pytest.mark.data_plane
 JOB = "kubernetes:batch/v1:Job"
 PASSWORDS = {"mlflow": "Mlflow0123456789", "litellm": "Litellm0123456789"}
 
+Run = Callable[..., subprocess.CompletedProcess[str]]
 
-def emitted(recorded: Recorder, system: str = "mlflow", name: str = "mlflow") -> dict[str, Any]:
-    """The only container of the job."""
 
+@pytest.fixture
+def run(recorded: Recorder, server: Postgres, tmp_path: Path) -> Run:
+    """Emit the job of a system and run it, in a pod of its own."""
+
+    def emit_and_run(
+        system: str = "mlflow", name: str = "", password: str = "", authority: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        emit(recorded, system, name or system)
+        admin = dict(zip(("username", "password"), server.admin, strict=True))
+        store = {
+            "test/database-admin": admin,
+            f"test/{system}-database": {"username": system, "password": password or PASSWORDS[system]},
+        }
+        return Pod(
+            spec=recorded.one(JOB).inputs["spec"]["template"]["spec"],
+            namespace=NAMESPACE,
+            secrets=synced(recorded.resources, store, authority or server.authority.read_text()),
+            folder=Path(tempfile.mkdtemp(dir=tmp_path)),
+            programs=[server.binaries],
+            environment=server.environment,
+        ).run("database")
+
+    return emit_and_run
+
+
+def emit(recorded: Recorder, system: str, name: str) -> None:
     def program() -> None:
         place = site()
         own = pulumi.ComponentResource("test:System", system, None, options(place))
@@ -42,41 +67,6 @@ def emitted(recorded: Recorder, system: str = "mlflow", name: str = "mlflow") ->
 
     recorded.resources.clear()
     recorded.run(program)
-    (container,) = recorded.one(JOB).inputs["spec"]["template"]["spec"]["containers"]
-    return container
-
-
-def run(
-    container: Mapping[str, Any],
-    server: Postgres,
-    folder: Path,
-    user: str = "mlflow",
-    password: str = "",
-    authority: Path | None = None,
-) -> subprocess.CompletedProcess[str]:
-    """Run the container's command with its environment and with what its Secrets would hold."""
-    secrets = {
-        "admin": dict(zip(("username", "password"), server.admin, strict=True)),
-        "owner": {"username": user, "password": password or PASSWORDS[user]},
-        "ca": {"ca.pem": (authority or server.authority).read_text()},
-    }
-    root = str(Path(container["volumeMounts"][0]["mountPath"]).parent)
-    for mount in container["volumeMounts"]:
-        place = Path(mount["mountPath"].replace(root, str(folder)))
-        place.mkdir(parents=True, exist_ok=True)
-        for key, value in secrets[mount["name"]].items():
-            (place / key).write_text(value)
-    given = {one["name"]: str(one["value"]).replace(root, str(folder)) for one in container["env"]}
-    assert given["PGHOST"] == HOST
-    return subprocess.run(
-        container["command"],
-        env={"PATH": f"{server.binaries}:{os.environ['PATH']}", **given, **server.environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        start_new_session=True,  # without a terminal, as in a pod
-        check=False,
-    )
 
 
 def fresh(server: Postgres) -> None:
@@ -91,21 +81,19 @@ def server(every_postgres: Postgres) -> Postgres:
     return every_postgres
 
 
-def test_the_user_owns_its_database_and_a_second_run_changes_nothing(server: Postgres, recorded, tmp_path: Path):
-    job = emitted(recorded)
+def test_the_user_owns_its_database_and_a_second_run_changes_nothing(server: Postgres, run: Run):
     for _ in range(2):
-        done = run(job, server, tmp_path)
+        done = run()
         assert done.returncode == 0, done.stderr
     own = {"user": "mlflow", "password": PASSWORDS["mlflow"], "database": "mlflow"}
-    server.query("CREATE TABLE IF NOT EXISTS runs (id int)", **own)
-    assert server.query("SELECT count(*) FROM runs", **own) == "0"
-    assert run(job, server, tmp_path).returncode == 0
+    server.query("CREATE TABLE runs (id int)", **own)
+    assert run().returncode == 0
     assert server.query("SELECT count(*) FROM runs", **own) == "0", "what is there stays"
 
 
-def test_nobody_reads_anothers_database(server: Postgres, recorded, tmp_path: Path):
+def test_nobody_reads_anothers_database(server: Postgres, run: Run):
     for system in PASSWORDS:
-        assert run(emitted(recorded, system, system), server, tmp_path / system, user=system).returncode == 0
+        assert run(system).returncode == 0
     with pytest.raises(subprocess.CalledProcessError) as refused:
         server.query("SELECT 1", user="litellm", password=PASSWORDS["litellm"], database="mlflow")
     assert "permission denied for database" in refused.value.stderr
@@ -113,18 +101,17 @@ def test_nobody_reads_anothers_database(server: Postgres, recorded, tmp_path: Pa
         assert server.query(f"SELECT {right} FROM pg_roles WHERE rolname = 'mlflow'") == "f"
 
 
-def test_a_new_password_in_the_store_replaces_the_old_one(server: Postgres, recorded, tmp_path: Path):
-    job = emitted(recorded)
-    assert run(job, server, tmp_path).returncode == 0
-    assert run(job, server, tmp_path, password="Other0123456789").returncode == 0
+def test_a_new_password_in_the_store_replaces_the_old_one(server: Postgres, run: Run):
+    assert run().returncode == 0
+    assert run(password="Other0123456789").returncode == 0
     with pytest.raises(subprocess.CalledProcessError):
         server.query("SELECT 1", user="mlflow", password=PASSWORDS["mlflow"], database="mlflow")
     assert server.query("SELECT 1", user="mlflow", password="Other0123456789", database="mlflow") == "1"
 
 
-def test_no_log_of_the_server_or_the_job_shows_a_password(server: Postgres, recorded, tmp_path: Path):
+def test_no_log_of_the_server_or_the_job_shows_a_password(server: Postgres, run: Run):
     secret = "Unmistakable'\"0123456789"
-    done = run(emitted(recorded), server, tmp_path, password=secret)
+    done = run(password=secret)
     assert done.returncode == 0, done.stderr
     log = server.log.read_text()
     assert "SCRAM-SHA-256$" in log, "the server logs every statement here"
@@ -133,27 +120,25 @@ def test_no_log_of_the_server_or_the_job_shows_a_password(server: Postgres, reco
     assert server.query("SELECT 1", user="mlflow", password=secret, database="mlflow") == "1"
 
 
-def test_a_database_of_somebody_else_is_not_taken(server: Postgres, recorded, tmp_path: Path):
-    assert run(emitted(recorded, "litellm", "litellm"), server, tmp_path / "a", user="litellm").returncode == 0
-    done = run(emitted(recorded, "mlflow", "litellm"), server, tmp_path / "b")
+def test_a_database_of_somebody_else_is_not_taken(server: Postgres, run: Run):
+    assert run("litellm").returncode == 0
+    done = run("mlflow", name="litellm")
     assert done.returncode != 0
     assert "database litellm belongs to litellm, not to mlflow" in done.stderr
 
 
-def test_one_systems_pools_cannot_take_every_connection(server: Postgres, recorded, tmp_path: Path):
-    assert run(emitted(recorded), server, tmp_path).returncode == 0
+def test_one_systems_pools_cannot_take_every_connection(server: Postgres, run: Run):
+    assert run().returncode == 0
     assert server.query("SELECT rolconnlimit FROM pg_roles WHERE rolname = 'mlflow'") == "3"
 
 
-def test_a_server_that_another_authority_vouches_for_gets_no_password(server: Postgres, recorded, tmp_path: Path):
+def test_a_server_that_another_authority_vouches_for_gets_no_password(
+    server: Postgres, run: Run, tmp_path_factory: pytest.TempPathFactory
+):
     if not server.tls:
         pytest.skip("this PostgreSQL was built without TLS")
-    other = tmp_path / "other.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1",
-         "-subj", "/CN=Other", "-keyout", "/dev/null", "-out", str(other)],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    done = run(emitted(recorded), server, tmp_path / "run", authority=other)
+    other = tmp_path_factory.mktemp("other")
+    certificates(other)
+    done = run(authority=(other / "ca.pem").read_text())
     assert done.returncode != 0
     assert "certificate verify failed" in done.stderr

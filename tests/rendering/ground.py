@@ -28,6 +28,7 @@ _AROUND = ("Namespace", "PriorityClass", "ResourceQuota", "LimitRange", "Service
 _FIRST = ("CustomResourceDefinition", "Namespace", "PriorityClass", "ServiceAccount")
 _OF_NODES = ("aws:eks/nodeGroup:NodeGroup", "aws:ec2/launchTemplate:LaunchTemplate", "aws:ec2/subnet:Subnet")
 _PATIENCE_SECONDS = 180.0  # what has not come by then never will, however busy the machine
+_SETTLED_SECONDS = 60.0  # the controller knows every node by then
 _UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "m": Decimal("0.001"), "k": 10**3, "M": 10**6, "G": 10**9}
 
 
@@ -134,6 +135,7 @@ class Ground:
         releases: Helm.
         folder: For what the stack's account would hold.
         missing: Releases that cannot be rendered here, and why.
+        unplaced: DaemonSets that are not on every node that they are for, and why.
     """
 
     state: Sequence[Resource]
@@ -142,6 +144,7 @@ class Ground:
     releases: Releases
     folder: Path
     missing: dict[str, str] = field(default_factory=dict[str, str])
+    unplaced: list[str] = field(default_factory=list[str])
 
     @cached_property
     def rendered(self) -> list[Rendered]:
@@ -237,7 +240,10 @@ class Ground:
         landed: dict[str, list[str]] = {}
         for workload in (workload for workload in self.workloads if workload.kind == "DaemonSet"):
             if (workload.namespace, workload.name) in stored:
-                self.until(partial(self._settled, workload), what=f"{workload} has no pods on the nodes that it is for")
+                try:
+                    self.until(partial(self._settled, workload), seconds=_SETTLED_SECONDS)
+                except AssertionError:  # told once, by the test that is about it, with the API server's reason
+                    self.unplaced.append(f"{workload}: not on every node that it is for: {self._warnings(workload)}")
             landed[str(workload)] = self._groups_of(workload.namespace, workload.name)
         return landed
 
@@ -246,6 +252,11 @@ class Ground:
         status: Manifest = self.client.request("GET", path).get("status") or {}
         placed = len(self._groups_of(workload.namespace, workload.name))
         return status.get("observedGeneration", 0) > 0 and status.get("desiredNumberScheduled") == placed
+
+    def _warnings(self, workload: Workload) -> str:
+        path = f"/api/v1/namespaces/{workload.namespace}/events"
+        events = self.client.items(path, fieldSelector=f"involvedObject.name={workload.name},type=Warning")
+        return "; ".join(sorted({str(event.get("message")) for event in events})) or "no warning"
 
     def _groups_of(self, namespace: str, name: str) -> list[str]:
         """Node groups of the pods of a DaemonSet that have a node."""
@@ -259,33 +270,43 @@ class Ground:
         return sorted(names[pod["spec"]["nodeName"]] for pod in pods if pod["spec"].get("nodeName"))
 
     @cached_property
-    def pods(self) -> tuple[list[tuple[Workload, Manifest]], list[str]]:
-        """All pods that there can be at a time, and the API server's words about those that it does not take.
+    def at_most(self) -> list[tuple[Workload, int]]:
+        """How many pods of everything but DaemonSets there can be at a time.
 
-        Every group stands at its maximum, every autoscaler too, and in every namespace the largest Deployment is rolled
-        out, which makes one pod more. The pods are held back from the scheduler.
+        Every autoscaler stands at its maximum, and in every namespace the largest Deployment is rolled out, which makes
+        one pod more.
         """
-        landed = self.landed
-        sizes = {group.name: group.max_size for group in self.groups}
-        admitted: list[tuple[Workload, Manifest]] = []
-        refused: Counter[str] = Counter()
         rolling = {
             namespace: max(found, key=lambda one: cpu_and_memory(one.template["spec"]).cpu_millicores).name
             for namespace, found in _by_namespace(self.workloads, "Deployment").items()
         }
-        for workload in self.workloads:
-            if workload.kind == "DaemonSet":
-                wanted = sum(sizes[group] for group in landed[str(workload)]) - len(landed[str(workload)])
-            else:
-                wanted = workload.pods + (
-                    workload.kind == "Deployment" and rolling[workload.namespace] == workload.name
-                )
+        return [
+            (one, one.pods + (one.kind == "Deployment" and rolling[one.namespace] == one.name))
+            for one in self.workloads
+            if one.kind != "DaemonSet"
+        ]
+
+    @cached_property
+    def refused_pods(self) -> list[str]:
+        """Pods that their namespace does not admit together with all others, in the API server's words.
+
+        Those of DaemonSets are there for every node that there can be. All are held back from the scheduler.
+        """
+        landed = self.landed
+        sizes = {group.name: group.max_size for group in self.groups}
+        everywhere = [
+            (one, sum(sizes[group] for group in landed[str(one)]) - len(landed[str(one)]))  # the landed ones exist
+            for one in self.workloads
+            if one.kind == "DaemonSet"
+        ]
+        refused: Counter[str] = Counter()
+        for workload, wanted in [*self.at_most, *everywhere]:
             for number in range(wanted):
                 try:
-                    admitted.append((workload, self._hold(workload, number)))
+                    self._hold(workload, number)
                 except ApiError as error:
                     refused[f"{workload}: {error}"] += 1
-        return admitted, [f"{count} of {line}" for line, count in refused.items()]
+        return [f"{count} of {line}" for line, count in refused.items()]
 
     def _hold(self, workload: Workload, number: int) -> Manifest:
         metadata = {**(workload.template.get("metadata") or {}), "name": f"{workload.name}-held-{number}"}
@@ -299,10 +320,10 @@ class Ground:
         return self.client.request("POST", path, query={"fieldValidation": "Strict"}, body=pod)
 
     @staticmethod
-    def until(done: Callable[[], bool], what: str = "what the test waits for never comes") -> None:
-        deadline = time.monotonic() + _PATIENCE_SECONDS
+    def until(done: Callable[[], bool], seconds: float = _PATIENCE_SECONDS) -> None:
+        deadline = time.monotonic() + seconds
         while not done():
-            assert time.monotonic() < deadline, what
+            assert time.monotonic() < deadline, "what the test waits for never comes"
             time.sleep(0.2)
 
 

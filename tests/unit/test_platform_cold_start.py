@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from pydantic import ValidationError
@@ -177,10 +178,10 @@ def test_no_wait_is_set_by_hand():
 
 def durations(value: Any) -> Iterator[int]:
     if isinstance(value, dict):
-        for one in value.values():
+        for one in cast("dict[str, Any]", value).values():
             yield from durations(one)
-    elif isinstance(value, list | tuple):
-        for one in value:
+    elif isinstance(value, list):
+        for one in cast("list[Any]", value):
             yield from durations(one)
     elif isinstance(value, str) and value.removesuffix("s").isdigit() and value.endswith("s"):
         yield int(value.removesuffix("s"))
@@ -209,7 +210,23 @@ def test_a_models_objects_hold_the_waits_of_its_own_cold_start(budget: ColdStart
     assert probe["periodSeconds"] * probe["failureThreshold"] == waits.startup
     assert probe["periodSeconds"] == PROBE_SECONDS
     assert objects.service["predictor"]["terminationGracePeriodSeconds"] == waits.grace
-    assert objects.route is not None and objects.scaling is not None
+    assert objects.route is not None
+    assert objects.scaling is not None
     assert set(durations(dict(objects.route))) == {waits.activation, waits.answer, waits.request}
     assert objects.scaling["cooldownPeriod"] == objects.scaling["initialCooldownPeriod"] == waits.cooldown
     assert f"--shutdown-timeout={waits.answer}" in objects.service["predictor"]["model"]["args"]
+
+
+def test_the_documented_seconds_are_those_of_the_defaults():
+    settings = PlatformSettings().serving
+    waits = timeouts(
+        ColdStartBudget.of(settings.cold_start),
+        answer_seconds=settings.answer_seconds,
+        idle_seconds=settings.activation.idle_minutes * 60,
+    )
+    page = (Path(__file__).parents[2] / "docs" / "serving.md").read_text()
+    documented = {name: int(value) for name, value in re.findall(r"^\| `(\w+)` \| (\d+) \| [^|]+\|$", page, re.M)}
+
+    assert len(documented) > 10
+    assert documented == {name: getattr(waits, name) for name in documented}
+    assert f"the sum is {TYPICAL.total_seconds} s" in page

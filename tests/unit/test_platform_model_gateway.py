@@ -7,11 +7,13 @@ from typing import Any
 
 import pulumi
 import pytest
-from aws_stack import run
-from conftest import Recorder
+from aws_stack import HERE, rendered, run
+from conftest import ACCOUNT, Recorder
 from platform_site import Identities, options, site
+from pulumi_kubernetes.core.v1 import ConfigMap
 from pydantic import ValidationError
 
+from components.aws.identity import hosted_model_statements
 from components.contract import HostedModelGrant
 from components.platform.databases import Databases, DatabasesArgs
 from components.platform.model_gateway import (
@@ -87,7 +89,7 @@ def deployments(models=MODELS) -> dict[str, dict[str, Any]]:
 def install(given=None, models=MODELS, identities=None, published=True):
     place = site(given or {}, teams=TEAMS, identities=identities)
     shared = Databases("databases", DatabasesArgs(site=place, secrets_ready=()), options(place))
-    edge = pulumi.ComponentResource("test:Edge", "edge", None, options(place))
+    edge = ConfigMap("edge", opts=options(place))
     return ModelGateway(
         "models",
         ModelGatewayArgs(
@@ -397,6 +399,20 @@ class TestIdentity:
         asked = Identities()
         run(lambda: install(models=(GatewayModel(name="own", backends=LLAMA.backends),), identities=asked))
         assert asked.granted == []
+
+    def test_a_model_of_bedrock_is_asked_and_nothing_else_is_done_with_it(self, recorded: Recorder):
+        grant = HostedModelGrant(models=("amazon.nova-lite-v1:0",), region="us-west-2")
+        (statement,) = rendered(hosted_model_statements(grant, HERE, 0)).values()
+        assert statement["Action"] == ["bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream"]
+        assert statement["Resource"] == ["arn:aws:bedrock:us-west-2::foundation-model/amazon.nova-lite-v1:0"]
+
+    def test_a_profile_of_bedrock_opens_its_models_in_other_regions_only_through_itself(self, recorded: Recorder):
+        grant = HostedModelGrant(models=("us.anthropic.claude-x-v1:0",), region="us-east-1")
+        found = rendered(hosted_model_statements(grant, HERE, 0))
+        profile = f"arn:aws:bedrock:us-east-1:{ACCOUNT}:inference-profile/us.anthropic.claude-x-v1:0"
+        assert found["ModelProfiles0"]["Resource"] == [profile]
+        assert "arn:aws:bedrock:*::foundation-model/anthropic.claude-x-v1:0" in found["ProfiledModels0"]["Resource"]
+        assert found["ProfiledModels0"]["Condition"] == {"StringEquals": {"bedrock:InferenceProfileArn": [profile]}}
 
     def test_its_secrets_are_granted_to_external_secrets(self):
         assert {"litellm-master-key", "litellm-salt-key", "litellm-ui", "litellm-database", "cache-auth"} == set(

@@ -110,7 +110,7 @@ def test_the_api_server_reaches_the_webhooks():
 
 
 def pod(runtime: RuntimeName, **changes: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Pod and main container as KServe puts them together: the model's over the runtime's, arguments one after the other."""
+    """Pod and main container as KServe puts them together: the model's over the runtime's, arguments appended."""
     base = runtime_of(RUNTIMES[runtime])["containers"][0]
     predictor = dict(objects(runtime=runtime, **changes).service["predictor"])
     model = predictor["model"]
@@ -178,7 +178,8 @@ def test_a_server_is_placed_on_nodes_for_inference_with_its_gpu():
         if predictor["nodeSelector"].items() <= dict(pool.labels).items()
         and all(any(one["key"] == taint.key for one in predictor["tolerations"]) for taint in pool.taints)
     ]
-    assert able and {pool.role for pool in able} == {"gpu-inference"}
+    assert able
+    assert {pool.role for pool in able} == {"gpu-inference"}
     assert main["resources"]["limits"]["nvidia.com/gpu"] == main["resources"]["requests"]["nvidia.com/gpu"] == "1"
     assert "cpu" not in main["resources"]["limits"]
 

@@ -69,7 +69,11 @@ def migrations(name: str, *, site: Site, database: DatabaseAccess, opts: pulumi.
                             name="migrations",
                             image=IMAGES["litellm"],
                             command=["python", "-m", "litellm.proxy.prisma_migration"],
-                            env=[*_plain(_COMMON), *_database(database)],
+                            env=[
+                                # It works on a copy of the release's migrations, which it cannot write to.
+                                *_plain({**_COMMON, "LITELLM_MIGRATION_DIR": "/tmp/migrations"}),
+                                *_database(database),
+                            ],
                             resources=core.v1.ResourceRequirementsArgs(
                                 requests={"cpu": "100m", "memory": "512Mi"}, limits={"memory": "1536Mi"}
                             ),

@@ -8,16 +8,19 @@ from components.settings.platform.backups import BackupSettings
 from components.settings.platform.certificates import CertificateSettings
 from components.settings.platform.controllers import ControllerSettings
 from components.settings.platform.delivery import DeliverySettings
+from components.settings.platform.experiments import ExperimentSettings
 from components.settings.platform.gateway import GatewaySettings
 from components.settings.platform.gpus import GpuSettings
 from components.settings.platform.isolation import IsolationSettings
 from components.settings.platform.mesh import MeshSettings
 from components.settings.platform.model_gateway import ModelGatewaySettings
 from components.settings.platform.pipelines import PipelineSettings
+from components.settings.platform.ray import RaySettings
 from components.settings.platform.scheduling import SchedulingSettings
 from components.settings.platform.secrets import SecretSyncSettings
 from components.settings.platform.serving import ServingSettings
 from components.settings.platform.training import TrainingSettings
+from components.settings.platform.vectors import VectorSettings
 from components.settings.platform.workflows import WorkflowSettings
 
 
@@ -37,6 +40,9 @@ class PlatformSettings(Section):
         gpus: Device plugin, GPU metrics.
         autoscaling: KEDA.
         backups: Velero.
+        ray: Ray.
+        vectors: Milvus.
+        experiments: MLflow.
         workflows: Argo Workflows.
         pipelines: Kubeflow Pipelines.
         training: Kubeflow Trainer, Training Operator.
@@ -56,6 +62,9 @@ class PlatformSettings(Section):
     gpus: GpuSettings = GpuSettings()
     autoscaling: AutoscalingSettings = AutoscalingSettings()
     backups: BackupSettings = BackupSettings()
+    ray: RaySettings = RaySettings()
+    vectors: VectorSettings = VectorSettings()
+    experiments: ExperimentSettings = ExperimentSettings()
     workflows: WorkflowSettings = WorkflowSettings()
     pipelines: PipelineSettings = PipelineSettings()
     training: TrainingSettings = TrainingSettings()

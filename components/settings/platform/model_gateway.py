@@ -65,7 +65,7 @@ class ModelGatewaySettings(Section):
         drain_seconds: How long a replica that must go waits for its answers.
         cache: Answers that are given again.
         routing: How requests find a backend.
-        log_level: What is logged; no level logs messages or answers.
+        log_level: What is logged. ``INFO`` is five lines for each request; no level logs messages or answers.
     """
 
     enabled: bool = True
@@ -79,4 +79,4 @@ class ModelGatewaySettings(Section):
     drain_seconds: Annotated[int, Field(ge=1, le=3600)] = 600
     cache: AnswerCacheSettings = AnswerCacheSettings()
     routing: RoutingSettings = RoutingSettings()
-    log_level: Literal["ERROR", "WARNING", "INFO"] = "INFO"
+    log_level: Literal["ERROR", "WARNING", "INFO"] = "WARNING"

@@ -56,6 +56,18 @@ def model_gateway(platform: PlatformSettings, hosted: Sequence[str]) -> Iterator
         yield "platform.modelGateway.adminHost", "must differ from the API's host"
 
 
+def experiments(platform: PlatformSettings) -> Iterator[tuple[str, str]]:
+    """Paths and messages: what experiment tracking lacks."""
+    settings, domain = platform.experiments, platform.gateway.domain
+    if not settings.enabled:
+        return
+    if not platform.secrets.enabled:
+        yield "platform.experiments.enabled", "needs platform.secrets.enabled, for its database and its accounts"
+    host = settings.published_at(domain)
+    if host and platform.gateway.enabled and host.partition(".")[2] != domain:
+        yield "platform.experiments.host", f"must be one label below platform.gateway.domain {domain}; got {host}"
+
+
 def delivery(platform: PlatformSettings) -> Iterator[tuple[str, str]]:
     """Paths and messages: what delivery from Git lacks."""
     if not platform.delivery.enabled:

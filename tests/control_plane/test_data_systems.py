@@ -1,0 +1,145 @@
+"""Ray and Milvus on a real API server: their objects, and the pods that controllers would make of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.contract import ROLE_LABEL
+from components.platform.ray import Ray, RayArgs
+from components.platform.ray_jobs import RayJobArgs, RuntimeEnv, Workers, ray_job
+from components.platform.vectors import Vectors, VectorsArgs
+from components.settings.teams import TeamSettings
+from sandbox.provider import ProviderError
+from tests.control_plane.conftest import Stack
+from tests.control_plane.test_kubernetes_provider import Declared
+from tests.unit.conftest import Recorder
+from tests.unit.conftest import recorded as recorded  # noqa: PLC0414 a fixture, for this module too
+from tests.unit.platform_site import options, site
+
+pytestmark = pytest.mark.control_plane
+
+NAMESPACE = "mlops-data"
+RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
+RAYJOB = "ray.io/v1:RayJob"
+JOB = RayJobArgs(
+    name="tokenize",
+    entrypoint="python -m tokenize_corpus",
+    workers=Workers(least=1, most=2, vcpu=2, memory_gib=8),
+    runtime_env=RuntimeEnv(variables={"CORPUS": "s3://data/raw"}),
+)
+
+
+@pytest.fixture(scope="module")
+def furnished(stack: Stack) -> Iterator[Stack]:
+    folder = Path(os.environ.get("SANDBOX_CRDS", ""))
+    if not (folder / "kuberay").is_dir():
+        pytest.skip("no definitions of KubeRay: SANDBOX_CRDS does not name a folder that has them")
+    made = [
+        Declared(stack, "core/v1:Namespace", {"metadata": {"name": NAMESPACE, "labels": RESTRICTED}}).create(),
+        Declared(stack, "scheduling.k8s.io/v1:PriorityClass", {"metadata": {"name": "batch"}, "value": 1000}).create(),
+    ]
+    yield stack
+    for one in reversed(made):
+        one.delete()
+
+
+def objects(recorded: Recorder) -> list[tuple[str, dict[str, Any]]]:
+    """Everything but the releases; service accounts before those who use them."""
+
+    def program() -> None:
+        place = site(teams=(TeamSettings(name="research"),))
+        Ray("ray", RayArgs(site=place, scheduling_ready=(), team_namespaces=()), options(place))
+        Vectors("vectors", VectorsArgs(site=place, secrets_ready=(), mesh_ready=()), options(place))
+
+    recorded.run(program)
+    prefix = "kubernetes:"
+    found = [
+        (one.type.removeprefix(prefix), one.inputs)
+        for one in recorded.resources
+        if one.type.startswith(prefix) and not one.type.endswith(":Release")
+    ]
+    return sorted(found, key=lambda one: not one[0].endswith(":ServiceAccount"))
+
+
+def test_every_object_of_both_is_admitted(furnished: Stack, recorded: Recorder):
+    made = [Declared(furnished, token, inputs).create() for token, inputs in objects(recorded)]
+    try:
+        client = furnished.client
+        (cluster,) = client.items(f"/apis/ray.io/v1/namespaces/{NAMESPACE}/rayclusters")
+        assert cluster["spec"]["authOptions"] == {"mode": "token"}
+        jobs = client.items(f"/apis/batch/v1/namespaces/{NAMESPACE}/cronjobs")
+        assert {one["metadata"]["name"]: one["spec"]["suspend"] for one in jobs} == {
+            "milvus-backup": False,
+            "milvus-restore": True,
+        }
+        policies = client.items(f"/apis/security.istio.io/v1/namespaces/{NAMESPACE}/authorizationpolicies")
+        assert {one["metadata"]["name"] for one in policies} == {"milvus", "milvus-metadata"}
+    finally:
+        for one in reversed(made):
+            one.delete()
+
+
+def test_a_job_for_workloads_is_admitted_as_it_is_written(furnished: Stack):
+    manifest = ray_job(JOB)
+    made = Declared(furnished, RAYJOB, {key: manifest[key] for key in ("metadata", "spec")}).create()
+    try:
+        (live,) = furnished.client.items(f"/apis/ray.io/v1/namespaces/{NAMESPACE}/rayjobs")
+        assert live["spec"]["entrypointNumCpus"] == 1
+        assert live["spec"]["rayClusterSpec"] == manifest["spec"]["rayClusterSpec"], "nothing was pruned"
+    finally:
+        made.delete()
+
+
+def test_the_definition_of_jobs_is_the_real_one(furnished: Stack):
+    manifest = ray_job(JOB)
+    wrong = {**manifest["spec"], "entryPoint": "python"}
+    with pytest.raises(ProviderError, match="entryPoint"):
+        Declared(furnished, RAYJOB, {"metadata": manifest["metadata"], "spec": wrong}).create()
+
+
+def pods(recorded: Recorder) -> dict[str, dict[str, Any]]:
+    """Specifications of the pods that KubeRay and the job controller make."""
+    spec = ray_job(JOB)["spec"]
+    cluster = spec["rayClusterSpec"]
+    head = cluster["headGroupSpec"]["template"]["spec"]
+    autoscaler = {
+        "name": "autoscaler",
+        "image": head["containers"][0]["image"],
+        **{key: cluster["autoscalerOptions"][key] for key in ("resources", "securityContext")},
+    }
+    (group,) = cluster["workerGroupSpecs"]
+    found = {
+        "head": {**head, "containers": [*head["containers"], autoscaler]},
+        "worker": group["template"]["spec"],
+        "submitter": spec["submitterPodTemplate"]["spec"],
+    }
+    for token, inputs in objects(recorded):
+        if token == "batch/v1:CronJob":
+            template = inputs["spec"]["jobTemplate"]["spec"]["template"]
+            found[inputs["metadata"]["name"]] = template["spec"]
+    return found
+
+
+@pytest.mark.parametrize("name", ["head", "worker", "submitter", "milvus-backup", "milvus-restore"])
+def test_their_pods_are_admitted_where_pods_are_restricted(furnished: Stack, recorded: Recorder, name: str):
+    accounts = [one for one in objects(recorded) if one[0].endswith(":ServiceAccount")]
+    recorded.resources.clear()
+    pod = pods(recorded)[name]
+    made = [Declared(furnished, token, inputs).create() for token, inputs in accounts]
+    try:
+        assert pod["nodeSelector"] == {ROLE_LABEL: "cpu"}
+        admitted = furnished.client.request(
+            "POST",
+            f"/api/v1/namespaces/{NAMESPACE}/pods",
+            query={"dryRun": "All", "fieldValidation": "Strict"},
+            body={"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": pod},
+        )
+        assert admitted["spec"]["priority"] == (0 if name.startswith("milvus") else 1000)
+    finally:
+        for one in reversed(made):
+            one.delete()
