@@ -136,10 +136,13 @@ class Surroundings:
     Attributes:
         settings: Reads the stack's settings.
         exempt: The exemptions.
+        inputs: What the program asked for, by URN: filled by the rules over single resources, which run first, and read
+            by the rules over the stack.
     """
 
     settings: Callable[[], Settings] = declared.settings
     exempt: exemptions.Register = field(default_factory=exemptions.Register)
+    inputs: dict[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
 
 
 DOCUMENTATION: Final = "docs/policies.md"
@@ -203,6 +206,7 @@ def _resource_adapter(
     rule: Rule, check: ResourceCheck, surroundings: Surroundings
 ) -> Callable[[ResourceValidationArgs, ReportViolation], None]:
     def validate(args: ResourceValidationArgs, report: ReportViolation) -> None:
+        surroundings.inputs.setdefault(args.urn, args.props)
         if not args.resource_type.startswith(rule.types):
             return
         for message in check(view.of_resource(args), _context(rule, args.get_config(), surroundings)):
@@ -216,7 +220,7 @@ def _stack_adapter(
     rule: Rule, check: StackCheck, surroundings: Surroundings
 ) -> Callable[[StackValidationArgs, ReportViolation], None]:
     def validate(args: StackValidationArgs, report: ReportViolation) -> None:
-        resources = view.of_stack(args, rule.types)
+        resources = view.of_stack(args, rule.types, surroundings.inputs)
         for finding in check(resources, _context(rule, args.get_config(), surroundings)):
             urn = finding.resource.urn if finding.resource else None
             if not surroundings.exempt.covers(rule.name, urn or "*stack*"):

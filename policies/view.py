@@ -155,18 +155,31 @@ def of_resource(args: ResourceValidationArgs) -> Resource:
     )
 
 
-def of_stack(args: StackValidationArgs, types: Iterable[str]) -> list[Resource]:
-    """The stack's resources whose type begins with one of ``types``."""
+def of_stack(
+    args: StackValidationArgs, types: Iterable[str], inputs: Mapping[str, Mapping[str, Any]]
+) -> list[Resource]:
+    """The stack's resources whose type begins with one of ``types``.
+
+    Args:
+        args: What the engine hands over: every resource with its outputs.
+        types: Beginnings of type tokens.
+        inputs: What the program asked for, by URN. It stands in for outputs where there are none yet: at the first
+            preview the cluster is not there, and the engine knows nothing of the objects in it.
+    """
     prefixes = tuple(types)
-    return [_of_stack(one) for one in args.resources if one.resource_type.startswith(prefixes)]
+    return [
+        _of_stack(one, one.props or inputs.get(one.urn, {}))
+        for one in args.resources
+        if one.resource_type.startswith(prefixes)
+    ]
 
 
-def _of_stack(one: PolicyResource) -> Resource:
+def _of_stack(one: PolicyResource, properties: Mapping[str, Any]) -> Resource:
     return Resource(
         type=one.resource_type,
         name=one.name,
         urn=one.urn,
-        properties=plain(one.props),
+        properties=plain(properties),
         protect=bool(one.opts.protect),
         parent=one.parent.urn if one.parent else "",
         provider=plain(one.provider.props) if one.provider else {},

@@ -140,8 +140,9 @@ def inference_service(server: ModelServer, *, prometheus_url: str, activator: bo
         service={"predictor": _predictor(server)},
         annotations={
             "serving.kserve.io/deploymentMode": "Standard",
-            # KServe's own ScaledObject has no cool-down and no activator: ours does.
-            "serving.kserve.io/autoscalerClass": "external",
+            # KServe's own ScaledObject has no cool-down and no activator; ours has. A fixed number KServe sets itself:
+            # where somebody else scales, it says nothing of replicas, and there is one.
+            "serving.kserve.io/autoscalerClass": "external" if server.elastic else "none",
         },
         route=(
             activation.route_of(

@@ -17,7 +17,7 @@ from components.platform.network_policies import PolicySpec, network_policies
 from components.platform.openings import Namespace, Opening, common_openings, team_namespace
 from components.platform.priorities import priority_classes
 from components.platform.quotas import Allowance, allowances, limit_range_spec, quota_specs
-from components.platform.rbac import Binding, bind, bindings, roles
+from components.platform.rbac import bind, bindings, roles
 from components.settings.platform.isolation import IsolationSettings
 from components.settings.teams import TeamSettings
 from components.settings.workloads import WorkloadSettings
@@ -177,7 +177,11 @@ class Namespaces(pulumi.ComponentResource):
     def _furnish(
         self, title: str, exception: PodSecurity | None, room: Room, team: str = ""
     ) -> tuple[pulumi.Resource, ...]:
-        """Create a namespace and what bounds it; the bounds take its name from it, and so come after."""
+        """Create a namespace and what bounds it.
+
+        The bounds name it plainly: before the cluster exists nothing of an object is known, and policies judge at the
+        first preview which namespace is closed and bounded.
+        """
         security = exception or room.security
         namespace = core.Namespace(
             f"{self._name}-{title}",
@@ -200,47 +204,48 @@ class Namespaces(pulumi.ComponentResource):
             opts=self._child,
         )
         self._made[title] = namespace
-        place = namespace.metadata.name
+        inside = pulumi.ResourceOptions(parent=self, depends_on=[namespace])
         return (
             namespace,
             # Pods that name no service account get this one. They need no token of the API server. A patch, because the
             # cluster makes it too, at the same moment: the provider refuses to create what is already there.
             core.ServiceAccountPatch(
                 f"{self._name}-{title}-default",
-                metadata=meta.ObjectMetaPatchArgs(name="default", namespace=place),
+                metadata=meta.ObjectMetaPatchArgs(name="default", namespace=title),
                 automount_service_account_token=False,
-                opts=self._child,
+                opts=inside,
             ),
-            *self._bounds(title, place, self._allowances.get(title, Allowance())),
-            *(self._policy(title, place, policy) for policy in self._policies.get(title, ())),
+            *self._bounds(title, inside),
+            *(self._policy(title, policy, inside) for policy in self._policies.get(title, ())),
         )
 
-    def _bounds(self, title: str, place: pulumi.Output[str], allowance: Allowance) -> tuple[pulumi.Resource, ...]:
+    def _bounds(self, title: str, inside: pulumi.ResourceOptions) -> tuple[pulumi.Resource, ...]:
+        allowance = self._allowances.get(title, Allowance())
         quotas = (
             core.ResourceQuota(
                 f"{self._name}-{title}-{quota}",
-                metadata=meta.ObjectMetaArgs(name=quota, namespace=place),
+                metadata=meta.ObjectMetaArgs(name=quota, namespace=title),
                 spec=cast("core.ResourceQuotaSpecArgsDict", spec),
-                opts=self._child,
+                opts=inside,
             )
             for quota, spec in quota_specs(allowance).items()
         )
         defaults = core.LimitRange(
             f"{self._name}-{title}-defaults",
-            metadata=meta.ObjectMetaArgs(name="defaults", namespace=place),
+            metadata=meta.ObjectMetaArgs(name="defaults", namespace=title),
             spec=cast("core.LimitRangeSpecArgsDict", limit_range_spec(self._args.settings.container_defaults)),
-            opts=self._child,
+            opts=inside,
         )
         return (*quotas, defaults)
 
-    def _policy(self, title: str, place: pulumi.Output[str], policy: PolicySpec) -> pulumi.Resource:
+    def _policy(self, title: str, policy: PolicySpec, inside: pulumi.ResourceOptions) -> pulumi.Resource:
         return networking.NetworkPolicy(
             f"{self._name}-{title}-{policy.name}",
             metadata=meta.ObjectMetaArgs(
-                name=policy.name, namespace=place, annotations={"llmops/why": "\n".join(policy.why)}
+                name=policy.name, namespace=title, annotations={"llmops/why": "\n".join(policy.why)}
             ),
             spec=cast("networking.NetworkPolicySpecArgsDict", policy.spec),
-            opts=self._child,
+            opts=inside,
         )
 
     def _bind_people(self) -> None:
@@ -251,12 +256,9 @@ class Namespaces(pulumi.ComponentResource):
                 self._name,
                 binding,
                 role=known[binding.role],
-                namespace=self._place(binding),
+                namespace=self._made[binding.namespace] if binding.namespace else None,
                 parent=self,
             )
-
-    def _place(self, binding: Binding) -> pulumi.Output[str] | None:
-        return None if binding.namespace is None else self._made[binding.namespace].metadata.name
 
 
 def security_labels(security: PodSecurity | None, kubernetes_minor: str) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """The database of Kubeflow Pipelines: MySQL in the cluster, because its server can speak to nothing else that we have.
 
-Decision 7 says why, and what follows for backups and availability.
+Decision 10 says why, and what follows for backups and availability.
 """
 
 from __future__ import annotations
@@ -94,7 +94,9 @@ class PipelineDatabase(pulumi.ComponentResource):
                 ),
                 volume_claim_templates=[_claim(site)],
                 # The volume goes only when somebody deletes its claim.
-                persistent_volume_claim_retention_policy={"when_deleted": "Retain", "when_scaled": "Retain"},
+                persistent_volume_claim_retention_policy=apps.v1.StatefulSetPersistentVolumeClaimRetentionPolicyArgs(
+                    when_deleted="Retain", when_scaled="Retain"
+                ),
             ),
             opts=pulumi.ResourceOptions(
                 parent=self,

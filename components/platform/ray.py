@@ -115,7 +115,13 @@ class Ray(pulumi.ComponentResource):
                 f"{name}-cluster",
                 api_version=API,
                 kind="RayCluster",
-                metadata=meta.ObjectMetaArgs(name=CLUSTER, namespace=_NAMESPACE, labels=labels(place)),
+                metadata=meta.ObjectMetaArgs(
+                    name=CLUSTER,
+                    namespace=_NAMESPACE,
+                    labels=labels(place),
+                    # The autoscaler writes into the list of groups and then owns it; a change is made all the same.
+                    annotations={"pulumi.com/patchForce": "true"},
+                ),
                 spec=cluster_spec(workers(settings), place),
                 # The definition comes with the release; on destroy the operator takes the pods away.
                 opts=pulumi.ResourceOptions(parent=self, depends_on=[operator, *accounts]),

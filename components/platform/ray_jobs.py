@@ -234,7 +234,7 @@ def cluster_spec(workers: Workers, place: Place, *, image: str = IMAGES["ray"], 
         "workerGroupSpecs": [
             {
                 "groupName": "workers",
-                "replicas": workers.least,
+                # Not how many there are now: that is the autoscaler's, which writes it here.
                 "minReplicas": workers.least,
                 "maxReplicas": workers.most,
                 # Said, because without a limit of CPU Ray would count the node's.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 import pulumi
+from pulumi_kubernetes.core import v1 as core
 from pulumi_kubernetes.meta import v1 as meta
 from pulumi_kubernetes.rbac import v1 as rbac
 
@@ -236,7 +237,7 @@ def bind(
     binding: Binding,
     *,
     role: pulumi.Input[str],
-    namespace: pulumi.Input[str] | None,
+    namespace: core.Namespace | None,
     parent: pulumi.Resource,
 ) -> pulumi.Resource:
     """Create one binding, in ``namespace`` or for the whole cluster."""
@@ -254,8 +255,8 @@ def bind(
         )
     return rbac.RoleBinding(
         title,
-        metadata=meta.ObjectMetaArgs(name=f"llmops-{binding.title}", namespace=namespace),
+        metadata=meta.ObjectMetaArgs(name=f"llmops-{binding.title}", namespace=binding.namespace),
         role_ref=reference,
         subjects=[subject],
-        opts=child,
+        opts=pulumi.ResourceOptions(parent=parent, depends_on=[namespace]),
     )

@@ -154,8 +154,8 @@ class Simulation:
         if WAIT_FOR not in (metadata.get("annotations") or {}) or not sources or "deletionTimestamp" in metadata:
             return
         sync = {"status": "Synced", "revisions": [source.get("targetRevision", "") for source in sources]}
-        status: Mapping[str, Any] = application.get("status") or {}
-        if any((status.get("sync") or {}).get(key) != value for key, value in sync.items()):
+        told: Mapping[str, Any] = application.get("status", {}).get("sync") or {}
+        if any(told.get(key) != value for key, value in sync.items()):
             self._change(application, {"status": {"sync": sync, "health": {"status": "Healthy"}}})
 
     def _change(self, application: Manifest, body: Manifest) -> None:

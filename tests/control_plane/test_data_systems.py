@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -84,13 +85,29 @@ def test_every_object_of_both_is_admitted(furnished: Stack, recorded: Recorder):
             one.delete()
 
 
+def kept(wanted: Any, live: Any) -> bool:
+    """Whether everything that is wanted is there, beside what was defaulted."""
+    if isinstance(wanted, dict):
+        want, have = cast("dict[str, Any]", wanted), cast("dict[str, Any]", live)
+        return all(key in have and kept(value, have[key]) for key, value in want.items())
+    if isinstance(wanted, list):
+        wants, haves = cast("list[Any]", wanted), cast("list[Any]", live)
+        return len(wants) == len(haves) and all(map(kept, wants, haves))
+    return wanted == live
+
+
+def integers(value: dict[str, Any]) -> dict[str, Any]:
+    """The same with whole numbers as such: the mocks know one kind of number, as the engine does."""
+    return json.loads(json.dumps(value), parse_float=lambda text: int(float(text)))
+
+
 def test_a_job_for_workloads_is_admitted_as_it_is_written(furnished: Stack):
     manifest = ray_job(JOB)
     made = Declared(furnished, RAYJOB, {key: manifest[key] for key in ("metadata", "spec")}).create()
     try:
         (live,) = furnished.client.items(f"/apis/ray.io/v1/namespaces/{NAMESPACE}/rayjobs")
         assert live["spec"]["entrypointNumCpus"] == 1
-        assert live["spec"]["rayClusterSpec"] == manifest["spec"]["rayClusterSpec"], "nothing was pruned"
+        assert kept(manifest["spec"], live["spec"]), "nothing was pruned"
     finally:
         made.delete()
 
@@ -137,7 +154,7 @@ def test_their_pods_are_admitted_where_pods_are_restricted(furnished: Stack, rec
             "POST",
             f"/api/v1/namespaces/{NAMESPACE}/pods",
             query={"dryRun": "All", "fieldValidation": "Strict"},
-            body={"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": pod},
+            body={"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": integers(pod)},
         )
         assert admitted["spec"]["priority"] == (0 if name.startswith("milvus") else 1000)
     finally:

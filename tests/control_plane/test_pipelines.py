@@ -75,10 +75,11 @@ def objects(recorded: Recorder, component: Callable[[Site, pulumi.ResourceOption
         here = site(teams=TEAMS, pools=POOLS)
         component(here, options(here))
 
+    before = len(recorded.resources)
     recorded.run(program)
     return [
         (one.type.removeprefix("kubernetes:"), one.inputs)
-        for one in recorded.resources
+        for one in recorded.resources[before:]
         if one.type.startswith("kubernetes:") and not one.type.endswith(":Release")
     ]
 

@@ -1,4 +1,4 @@
-"""Containers as the program emits them, run as processes: files where Secrets are mounted, variables where they are read.
+"""Containers as the program emits them, run as processes: Secrets are files and variables, as in the cluster.
 
 Secrets are what External Secrets would make of the emitted objects and the entries of a store.
 """

@@ -141,4 +141,4 @@ def test_a_server_that_another_authority_vouches_for_gets_no_password(
     certificates(other)
     done = run(authority=(other / "ca.pem").read_text())
     assert done.returncode != 0
-    assert "certificate verify failed" in done.stderr
+    assert "SSL error" in done.stderr

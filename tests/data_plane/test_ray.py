@@ -6,7 +6,7 @@ import json
 import os
 import socket
 import subprocess
-import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ from tests.data_plane.environments import environment
 pytestmark = pytest.mark.data_plane
 
 TOKEN = "a-token-that-the-operator-would-make"
+_PATIENCE_SECONDS = 420
 CODE = """
 import os, ray
 ray.init()
@@ -58,7 +59,7 @@ class Cluster:
             env=given | ({"RAY_AUTH_TOKEN": token} if token else {}),
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=_PATIENCE_SECONDS,
             check=False,
         )
 
@@ -70,9 +71,15 @@ def _free_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def home() -> Iterator[Path]:
+    """A short path: names of sockets below it must not have more than 107 characters."""
+    with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="module")
+def cluster(home: Path) -> Iterator[Cluster]:
     folder = environment("ray")
-    home = tmp_path_factory.mktemp("ray")
     dashboard, gcs = _free_port(), _free_port()
     spec = job("true")["spec"]["rayClusterSpec"]
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "PYTHON", "VIRTUAL_ENV"))}
@@ -85,6 +92,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
             "HOME": str(home),
             "RAY_AUTH_MODE": spec["authOptions"]["mode"],
             "RAY_AUTH_TOKEN": TOKEN,
+            # Its parts start one another, and give up after 30 and 60 s; on a busy machine that is too soon.
+            "RAY_DASHBOARD_SUBPROCESS_MODULE_WAIT_READY_TIMEOUT": str(_PATIENCE_SECONDS),
+            "RAY_worker_register_timeout_seconds": str(_PATIENCE_SECONDS),
             **{one["name"]: one["value"] for one in spec["headGroupSpec"]["template"]["spec"]["containers"][0]["env"]},
         },
     )
@@ -93,7 +103,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         [
             *(str(found.ray), "start", "--head", "--block", "--num-cpus=2", "--include-dashboard=true"),
             *(f"--port={gcs}", "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}"),
-            *("--node-ip-address=127.0.0.1", "--object-store-memory=100000000", f"--temp-dir={home / 'session'}"),
+            *("--node-ip-address=127.0.0.1", "--object-store-memory=100000000", f"--temp-dir={home / 's'}"),
         ],
         env=found.environment,
         stdout=(home / "log").open("w"),
@@ -101,7 +111,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         start_new_session=True,
     )
     try:
-        deadline = time.monotonic() + 180
+        deadline = time.monotonic() + _PATIENCE_SECONDS
         while found.run("job", "list", "--address", found.address).returncode:
             if server.poll() is not None or time.monotonic() > deadline:
                 raise AssertionError((home / "log").read_text()[-2000:])
@@ -167,4 +177,3 @@ def test_without_the_clusters_token_nothing_is_run(cluster: Cluster, tmp_path: P
 
 def test_the_client_is_of_the_version_that_the_image_has(cluster: Cluster):
     assert RAY_VERSION in cluster.run("--version").stdout
-    assert sys.version_info >= (3, 11)

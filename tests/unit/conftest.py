@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -241,13 +242,20 @@ _COMPUTED: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture
-def recorded() -> Iterator[Recorder]:
-    """The program's resources under mocks; read ``recorded`` in an ``apply`` of the output that the test returns."""
+@contextmanager
+def recording() -> Iterator[Recorder]:
+    """Mocks in the place of engine and providers."""
     recorder = Recorder()
     pulumi.runtime.set_mocks(recorder, project="llmops", stack="test", preview=False, monitor=_Monitor(recorder))
     yield recorder
     pulumi.runtime.config.CONFIG.set({})
+
+
+@pytest.fixture
+def recorded() -> Iterator[Recorder]:
+    """The program's resources under mocks; read ``recorded`` in an ``apply`` of the output that the test returns."""
+    with recording() as recorder:
+        yield recorder
 
 
 @pytest.fixture(autouse=True)

@@ -128,6 +128,13 @@ def test_a_prefix_limits_objects_and_listing_alike(recorded: Recorder):
     assert policy["List0"]["Condition"] == {"StringLike": {"s3:prefix": "triton/*"}}
 
 
+def test_a_tool_that_lists_the_bucket_sees_all_names_and_reads_below_its_prefix_only(recorded: Recorder):
+    wanted = ObjectGrant(bucket="models", access="read", prefix="triton/", lists_bucket=True)
+    policy = rendered(identity().statements([wanted]))
+    assert policy["Objects0"]["Resource"] == ["arn:aws:s3:::models/triton/*"]
+    assert not policy["List0"].get("Condition")
+
+
 def test_secrets_are_granted_one_by_one_with_their_key(recorded: Recorder):
     policy = rendered(identity().statements([SecretGrant(entries=["mlflow-database"])]))
     assert policy["Secrets0"]["Resource"] == [SECRET]

@@ -244,6 +244,15 @@ def test_the_standing_cluster_comes_after_the_operator_and_its_accounts(recorded
     assert cluster.inputs["metadata"]["name"] == CLUSTER
 
 
+def test_the_number_of_workers_is_the_autoscalers(recorded: Recorder):
+    """It writes into the same list: an update must neither set the number back nor fail on a conflict."""
+    declared(recorded)
+    cluster = recorded.one(CLUSTER_TYPE).inputs
+
+    assert all("replicas" not in group for group in cluster["spec"]["workerGroupSpecs"])
+    assert cluster["metadata"]["annotations"]["pulumi.com/patchForce"] == "true"
+
+
 @pytest.mark.parametrize("stack", ["dev", "prod"])
 def test_ray_and_milvus_fit_their_row_and_leave_room_for_a_job(stack: str):
     document = yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text())

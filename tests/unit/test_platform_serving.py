@@ -198,6 +198,14 @@ def test_kserve_leaves_scaling_to_our_scaled_object():
     assert objects().annotations["serving.kserve.io/autoscalerClass"] == "external"
 
 
+def test_a_fixed_number_of_servers_is_set_by_kserve():
+    """With ``external`` it would leave the number to others, and the Deployment would stay at one."""
+    fixed = objects(fewest=2, most=2)
+
+    assert fixed.annotations["serving.kserve.io/autoscalerClass"] == "none"
+    assert fixed.service["predictor"]["minReplicas"] == 2
+
+
 def triggers(found: ModelObjects) -> list[str]:
     assert found.scaling is not None
     return [one["type"] for one in found.scaling["triggers"]]
