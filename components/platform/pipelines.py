@@ -42,7 +42,7 @@ from components.platform.pipelines_manifests import (
 )
 from components.platform.quotas import Allowance
 from components.platform.site import Site
-from components.settings.platform.pipelines import StepSettings
+from components.settings.platform.pipelines import PipelineSettings
 
 __all__ = [
     "ENTRY",
@@ -50,8 +50,8 @@ __all__ = [
     "USER_INTERFACE",
     "Pipelines",
     "PipelinesArgs",
+    "allowance",
     "openings",
-    "steps_allowance",
 ]
 
 _RBAC: Final = "rbac.authorization.k8s.io"
@@ -111,16 +111,17 @@ def openings(site: Site) -> tuple[Opening, ...]:
     return tuple(ways)
 
 
-def steps_allowance(steps: StepSettings) -> Allowance:
-    """What steps add to the quota of the namespace, in which the system's own pods run too.
+def allowance(settings: PipelineSettings) -> Allowance:
+    """What the namespace may ask for besides its share of the platform's row: for steps, and for the database's volume.
 
     No GPU: training jobs and models have namespaces of their own.
     """
+    steps = settings.steps
     return Allowance(
         cpu_millicores=steps.vcpu * 1000,
         memory_mib=steps.memory_gib * 1024,
         disk_gib=steps.storage_gib,
-        volumes_gib=steps.storage_gib,
+        volumes_gib=steps.storage_gib + settings.database_storage_gib,
     )
 
 

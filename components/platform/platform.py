@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import pulumi
+from pydantic.alias_generators import to_camel
 
 from components.contract import Foundation
 from components.platform import (
@@ -35,7 +36,7 @@ from components.platform.scheduling import Scheduling, SchedulingArgs
 from components.platform.secrets import SecretSync, SecretSyncArgs
 from components.platform.site import Site
 from components.settings import Settings
-from components.settings.platform import PlatformSettings
+from components.settings.platform import LATER, PlatformSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +65,8 @@ class Platform(pulumi.ComponentResource):
         with_provider = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(providers=[provider]))
         super().__init__("llmops:platform:Platform", name, None, with_provider)
         self._child = pulumi.ResourceOptions(parent=self)
+        for path in without_effect(args.settings):
+            pulumi.log.warn(f"{path}: has no effect yet, the platform does not install this system", self)
         self.site = self._furnish(name, args)
         self.ready = tuple(self._install(name, self.site))
         self.register_outputs({"namespaces": sorted(self.site.namespaces)})
@@ -181,3 +184,13 @@ def secret_entries(site: Site) -> Iterator[str]:
 def own_sign_in(settings: PlatformSettings) -> tuple[str, ...]:
     """Hosts whose systems check their own users: browsers send them no key of the model gateway."""
     return (settings.delivery.host,) if settings.delivery.enabled and settings.delivery.host else ()
+
+
+def without_effect(settings: Settings) -> Iterator[str]:
+    """Settings that somebody gave for systems that are not installed yet."""
+    usual = PlatformSettings()
+    yield from (
+        f"platform.{to_camel(name)}" for name in LATER if getattr(settings.platform, name) != getattr(usual, name)
+    )
+    if settings.hosted_models:
+        yield "hostedModels"

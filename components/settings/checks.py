@@ -212,7 +212,15 @@ def _acme_can_prove_the_domain(settings: Settings) -> Iterator[Problem]:
 
 def _systems_have_what_they_need(settings: Settings) -> Iterator[Problem]:
     platform = settings.platform
-    for rule in (rules.gateway, rules.delivery, rules.experiments, rules.serving):
+    for rule in (
+        rules.gateway,
+        rules.delivery,
+        rules.experiments,
+        rules.workflows,
+        rules.pipelines,
+        rules.training,
+        rules.serving,
+    ):
         for path, message in rule(platform):
             yield Problem(path, message)
 

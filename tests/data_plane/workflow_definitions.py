@@ -1,9 +1,12 @@
 """What the SDKs of Argo Workflows and Kubeflow Pipelines say; runs in their own environment, without this project.
 
 Usage: ``workflow_definitions.py <what> < emitted.json``; the answer is JSON on the last line.
+
+Without ``from __future__ import annotations``: both SDKs read the types of functions.
 """
 
-from __future__ import annotations
+# pyright: basic, reportMissingImports=false, reportAttributeAccessIssue=false
+# The SDKs are in another environment, and their decorators change what they decorate.
 
 import json
 import sys
@@ -51,13 +54,16 @@ def hera(emitted: dict[str, Any]) -> dict[str, Any]:
     def prepare(rows: int) -> None:
         print(rows)
 
-    with Workflow(
-        generate_name="prepare-",
-        namespace=emitted["namespace"],
-        service_account_name=emitted["account"],
-        entrypoint="main",
-        arguments=[Parameter(name="rows", value="100")],
-    ) as workflow, DAG(name="main"):
+    with (
+        Workflow(
+            generate_name="prepare-",
+            namespace=emitted["namespace"],
+            service_account_name=emitted["account"],
+            entrypoint="main",
+            arguments=[Parameter(name="rows", value="100")],
+        ) as workflow,
+        DAG(name="main"),
+    ):
         first = prepare(name="first", arguments={"rows": "{{workflow.parameters.rows}}"})
         first >> prepare(name="second", arguments={"rows": "5"})
     return workflow.to_dict()
@@ -67,14 +73,14 @@ def kfp(emitted: dict[str, Any]) -> dict[str, Any]:
     """Compile a pipeline that starts a training job, read it back, and run its first step here."""
     from kfp import compiler, components, dsl, kubernetes, local
 
-    @dsl.component(base_image="python:3.12")
+    @dsl.component(base_image="python:3.12", install_kfp_package=False)
     def submit(manifest: str) -> str:
         import json
 
         job = json.loads(manifest)
         return f"{job['kind']} {job['spec']['trainer']['numNodes']}"
 
-    @dsl.component(base_image="python:3.12")
+    @dsl.component(base_image="python:3.12", install_kfp_package=False)
     def kinds(manifest: dict) -> str:
         return type(manifest["spec"]["trainer"]["numNodes"]).__name__
 

@@ -182,3 +182,34 @@ def test_the_shipped_stacks_pass_with_every_document_known(full_stack: FullStack
     assert "[mandatory]" not in answer.stdout
     assert "[remediate]" not in answer.stdout, "the program itself must set its tags and labels"
     assert "iam-judged-later" not in answer.stdout
+
+
+_FIRST_PREVIEW = """
+import pulumi
+import pulumi_kubernetes as kubernetes
+import pulumi_random as random
+from pulumi_kubernetes.core.v1 import Namespace, ResourceQuota
+
+later = random.RandomId("later", byte_length=4).hex.apply(lambda text: f"{{}}#{text}")
+cluster = kubernetes.Provider("cluster", kubeconfig=later)  # known only when the cluster is there
+options = pulumi.ResourceOptions(provider=cluster)
+Namespace("room", metadata={"name": "room"}, opts=options)
+ResourceQuota(
+    "bound",
+    metadata={"name": "bound", "namespace": NAMESPACE},
+    spec={"hard": {"requests.nvidia.com/gpu": "0"}},
+    opts=options,
+)
+"""
+
+
+@pytest.mark.parametrize(("namespace", "bounded"), [("room", True), ("another", False)])
+def test_the_first_preview_judges_objects_of_a_cluster_that_does_not_exist_yet(
+    sandbox: Sandbox, namespace: str, bounded: bool
+):
+    """The engine knows no outputs of them then; the policies go by what the program asks for."""
+    sandbox.write(_FIRST_PREVIEW.replace("NAMESPACE", repr(namespace)))
+    answer = sandbox.pulumi("preview", "--policy-pack", PACK)
+    assert answer.code != 0  # the namespace lacks more than this
+    assert "namespaces-closed" in answer.stdout
+    assert ("namespaces-bounded" not in answer.stdout) is bounded

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from aws_stack import run
-from conftest import Recorder
+from conftest import Recorded, Recorder
 from platform_site import Identities, options, site
 from pydantic import ValidationError
 
@@ -23,6 +23,7 @@ from components.platform.experiments import (
     own_sign_in,
 )
 from components.platform.openings import MLFLOW, Opening, Pods, common_openings
+from components.platform.quotas import SHARES
 from components.settings.platform import PlatformSettings
 from components.settings.platform.experiments import ExperimentSettings
 
@@ -256,6 +257,28 @@ def test_pods_meet_the_restricted_level_and_have_limits(recorded: Recorder):
             assert container["securityContext"]["readOnlyRootFilesystem"] is True
             assert set(container["resources"]["requests"]) == {"cpu", "memory"}
             assert "memory" in container["resources"]["limits"]
+
+
+def test_everything_of_it_fits_into_its_part_of_the_namespace(recorded: Recorder):
+    """While the tables are changed the replicas run; the other jobs come one after the other."""
+    declare()
+    replicas = recorded.one(DEPLOYMENT).inputs["spec"]["replicas"]
+    serving = requested(recorded.one(DEPLOYMENT))
+    jobs = [requested(one) for one in recorded.of(JOB).values()]
+    share = SHARES["mlops-system"]
+    assert replicas * serving[0] + max(cpu for cpu, _ in jobs) <= share.cpu_millicores
+    assert replicas * serving[1] + max(memory for _, memory in jobs) <= share.memory_mib
+
+
+def requested(one: Recorded) -> tuple[int, int]:
+    """Millicores and MiB of a pod."""
+    requests = [
+        container["resources"]["requests"] for container in one.inputs["spec"]["template"]["spec"]["containers"]
+    ]
+    return (
+        sum(int(one["cpu"].removesuffix("m")) for one in requests),
+        sum(int(one["memory"].removesuffix("Mi")) for one in requests),
+    )
 
 
 @pytest.mark.parametrize("host", ["mlflow", "https://mlflow.llm.internal"])

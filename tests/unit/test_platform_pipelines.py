@@ -32,8 +32,8 @@ from components.platform.openings import GATEWAY, LITELLM, MILVUS, MLFLOW, Openi
 from components.platform.pipelines import (
     Pipelines,
     PipelinesArgs,
+    allowance,
     openings,
-    steps_allowance,
 )
 from components.platform.pipelines_database import USER, start_script
 from components.platform.pipelines_manifests import (
@@ -50,6 +50,7 @@ from components.platform.pipelines_manifests import (
 from components.platform.quotas import GPU, quota_specs
 from components.platform.site import Site
 from components.platform.workflows import KEY_FORMAT
+from components.settings.platform import PlatformSettings, rules
 from components.settings.platform.pipelines import PipelineSettings
 from components.versions import TREES
 
@@ -327,9 +328,16 @@ class TestWays:
 
 class TestRoom:
     def test_steps_get_no_gpu_in_the_namespace_of_pipelines(self):
-        (spec,) = quota_specs(steps_allowance(PipelineSettings().steps)).values()
+        (spec,) = quota_specs(allowance(PipelineSettings())).values()
         assert spec["hard"][f"requests.{GPU}"] == "0"
-        assert spec["hard"]["requests.cpu"] == "8"
+
+    def test_the_database_takes_no_volume_from_steps(self):
+        small, large = (
+            allowance(PipelineSettings.model_validate({"databaseStorageGib": size, "steps": {"storageGib": 0}}))
+            for size in (10, 30)
+        )
+        assert (small.volumes_gib, large.volumes_gib) == (10, 30)
+        assert small.disk_gib == large.disk_gib == 0
 
     def test_one_replica_where_nothing_is_highly_available(self, recorded: Recorder):
         installed(recorded, {"highlyAvailable": False})
@@ -371,3 +379,42 @@ class TestRoom:
     def test_a_volume_that_its_database_does_not_fit_is_refused(self):
         with pytest.raises(ValidationError, match="databaseStorageGib"):
             PipelineSettings.model_validate({"databaseStorageGib": 1})
+
+
+class TestRules:
+    """What the settings of several systems must have in common; each is refused at preview, with its path."""
+
+    @staticmethod
+    def problems(settings: Mapping[str, Any]) -> dict[str, str]:
+        platform = PlatformSettings.model_validate(settings)
+        return dict(found for rule in (rules.workflows, rules.pipelines, rules.training) for found in rule(platform))
+
+    def test_the_defaults_fit(self):
+        assert self.problems({}) == {}
+
+    @pytest.mark.parametrize(
+        ("settings", "path", "words"),
+        [
+            ({"workflows": {"enabled": False}}, "platform.pipelines.enabled", "platform.workflows.enabled"),
+            ({"delivery": {"enabled": False}}, "platform.pipelines.enabled", "platform.delivery.enabled"),
+            ({"delivery": {"enabled": False}}, "platform.training.pytorchJobs", "platform.delivery.enabled"),
+            ({"secrets": {"enabled": False}}, "platform.workflows.enabled", "its archive"),
+            ({"scheduling": {"enabled": False}}, "platform.training.enabled", "platform.scheduling.enabled"),
+            ({"workflows": {"host": "argo.elsewhere.net"}}, "platform.workflows.host", "llm.internal"),
+        ],
+    )
+    def test_what_is_missing_is_named(self, settings: Mapping[str, Any], path: str, words: str):
+        assert words in self.problems(settings)[path]
+
+    def test_pipelines_are_published_only_where_the_gateway_checks_who_calls(self):
+        """Their API has no sign-in of its own; a key of the model gateway is checked by the model gateway alone."""
+        host = {"pipelines": {"host": "pipelines.llm.internal"}}
+        assert "jwt" in self.problems(host)["platform.pipelines.host"]
+
+        issuer = {"issuer": "https://id.test", "jwksUri": "https://id.test/keys", "audiences": ["llm"]}
+        signed = {"gateway": {"authentication": {"mode": "jwt", "jwt": issuer}}}
+        assert self.problems({**host, **signed}) == {}
+
+    def test_what_is_switched_off_needs_nothing(self):
+        off = {name: {"enabled": False} for name in ("workflows", "pipelines", "training")}
+        assert self.problems({**off, "secrets": {"enabled": False}, "scheduling": {"enabled": False}}) == {}

@@ -222,6 +222,7 @@ def _process(site: Site, tables: DatabaseAccess) -> core.v1.ContainerArgs:
             # which Kubernetes has since 1.30 only.
             pre_stop=core.v1.LifecycleHandlerArgs(exec_=core.v1.ExecActionArgs(command=["sleep", "10"]))
         ),
+        # 440 MiB idle and 490 MiB at work, counted with shared pages once (3.17).
         resources=resources("150m", "512Mi", "1Gi"),
         security_context=container_security(),
         volume_mounts=[
@@ -244,7 +245,7 @@ def _metrics() -> core.v1.ContainerArgs:
             tcp_socket=core.v1.TCPSocketActionArgs(port="metrics"), initial_delay_seconds=15, period_seconds=30
         ),
         readiness_probe=core.v1.ProbeArgs(tcp_socket=core.v1.TCPSocketActionArgs(port="metrics"), period_seconds=10),
-        resources=resources("10m", "48Mi", "128Mi"),
+        resources=resources("10m", "32Mi", "96Mi"),
         security_context=container_security(),
         volume_mounts=[mount("metrics", _METRICS_FOLDER)],
     )

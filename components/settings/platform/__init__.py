@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from components.settings.base import Section
 from components.settings.platform.autoscaling import AutoscalingSettings
 from components.settings.platform.backups import BackupSettings
@@ -40,14 +42,14 @@ class PlatformSettings(Section):
         gpus: Device plugin, GPU metrics.
         autoscaling: KEDA.
         backups: Velero.
-        ray: Ray.
-        vectors: Milvus.
-        experiments: MLflow.
-        workflows: Argo Workflows.
-        pipelines: Kubeflow Pipelines.
-        training: Kubeflow Trainer, Training Operator.
-        model_gateway: LiteLLM.
-        serving: KServe, scale to zero.
+        ray: Ray; not installed yet.
+        vectors: Milvus; not installed yet.
+        experiments: MLflow; not installed yet.
+        workflows: Argo Workflows; not installed yet.
+        pipelines: Kubeflow Pipelines; not installed yet.
+        training: Kubeflow Trainer, Training Operator; not installed yet.
+        model_gateway: LiteLLM; not installed yet.
+        serving: KServe, scale to zero; not installed yet.
     """
 
     highly_available: bool = True
@@ -70,3 +72,7 @@ class PlatformSettings(Section):
     training: TrainingSettings = TrainingSettings()
     model_gateway: ModelGatewaySettings = ModelGatewaySettings()
     serving: ServingSettings = ServingSettings()
+
+
+# Their components exist, and the platform does not install them yet.
+LATER: Final = ("ray", "vectors", "experiments", "workflows", "pipelines", "training", "model_gateway", "serving")

@@ -79,6 +79,57 @@ def delivery(platform: PlatformSettings) -> Iterator[tuple[str, str]]:
         yield "platform.delivery.host", f"must be one label below platform.gateway.domain {domain}; got {host}"
 
 
+def workflows(platform: PlatformSettings) -> Iterator[tuple[str, str]]:
+    """Paths and messages: what workflows lack."""
+    settings, domain = platform.workflows, platform.gateway.domain
+    if not settings.enabled:
+        return
+    if not platform.secrets.enabled:
+        yield "platform.workflows.enabled", "needs platform.secrets.enabled, for its archive"
+    if settings.host and platform.gateway.enabled and settings.host.partition(".")[2] != domain:
+        yield (
+            "platform.workflows.host",
+            f"must be one label below platform.gateway.domain {domain}; got {settings.host}",
+        )
+
+
+def pipelines(platform: PlatformSettings) -> Iterator[tuple[str, str]]:
+    """Paths and messages: what pipelines lack."""
+    settings, gateway = platform.pipelines, platform.gateway
+    if not settings.enabled:
+        return
+    for name, enabled, why in (
+        ("secrets", platform.secrets.enabled, "for its database"),
+        ("delivery", platform.delivery.enabled, "which applies them"),
+        ("workflows", platform.workflows.enabled, "which runs them"),
+    ):
+        if not enabled:
+            yield "platform.pipelines.enabled", f"needs platform.{name}.enabled, {why}"
+    if not settings.host or not gateway.enabled:
+        return
+    if settings.host.partition(".")[2] != gateway.domain:
+        yield (
+            "platform.pipelines.host",
+            f"must be one label below platform.gateway.domain {gateway.domain}; got {settings.host}",
+        )
+    if gateway.authentication.mode != "jwt":
+        message = (
+            f"needs platform.gateway.authentication.mode jwt, for it has no sign-in; got {gateway.authentication.mode}"
+        )
+        yield "platform.pipelines.host", message
+
+
+def training(platform: PlatformSettings) -> Iterator[tuple[str, str]]:
+    """Paths and messages: what training jobs lack."""
+    settings = platform.training
+    if not settings.enabled:
+        return
+    if not platform.scheduling.enabled:
+        yield "platform.training.enabled", "needs platform.scheduling.enabled, which starts the nodes of a job together"
+    if settings.pytorch_jobs and not platform.delivery.enabled:
+        yield "platform.training.pytorchJobs", "needs platform.delivery.enabled, which applies the Training Operator"
+
+
 def serving(platform: PlatformSettings) -> Iterator[tuple[str, str]]:
     """Paths and messages: what serving of models lacks."""
     settings = platform.serving
