@@ -147,8 +147,9 @@ def application(tree: Any, of: Callable[[Site], Any]) -> dict[str, Any]:
             )
         )
 
-    pulumi.runtime.set_mocks(Recorder(), project="llmops", stack="test", preview=False)
-    pulumi.runtime.test(program)()
+    recorder = Recorder()
+    pulumi.runtime.set_mocks(recorder, project="llmops", stack="test", preview=False)
+    recorder.run(program)
     return found[0]
 
 
@@ -201,7 +202,7 @@ def test_what_comes_from_git_reads_only_what_is_there(from_git: list[dict[str, A
             assert not missing("Secret", volume.get("secret"), key="secretName"), title
         for container in (*pod.get("initContainers", ()), *pod["containers"]):
             for variable in container.get("env", ()):
-                read = variable.get("valueFrom") or {}
+                read: Mapping[str, Any] = variable.get("valueFrom") or {}
                 assert not missing("ConfigMap", read.get("configMapKeyRef")), (title, variable["name"])
                 assert not missing("Secret", read.get("secretKeyRef")), (title, variable["name"])
             for source in container.get("envFrom", ()):
@@ -209,23 +210,28 @@ def test_what_comes_from_git_reads_only_what_is_there(from_git: list[dict[str, A
 
 
 def test_every_key_that_is_read_of_our_configuration_is_in_it(from_git: list[dict[str, Any]], recorded: Recorder):
-    ours = {
+    ours: dict[str, set[str]] = {
         inputs["metadata"]["name"]: set(inputs["data"])
         for token, inputs in objects(recorded, pipelines)
         if token.endswith(":ConfigMap")
     }
-    reads = [
-        read["configMapKeyRef"]
-        for one in from_git
-        if one["kind"] == "Deployment"
-        for pod in [one["spec"]["template"]["spec"]]
-        for container in (*pod.get("initContainers", ()), *pod["containers"])
-        for variable in container.get("env", ())
-        if "configMapKeyRef" in (read := variable.get("valueFrom") or {})
+    wanted = [
+        (str(one["name"]), str(one["key"]))
+        for one in configuration_reads(from_git)
+        if one["name"] in ours and not one.get("optional")
     ]
-    wanted = [one for one in reads if one["name"] in ours and not one.get("optional")]
     assert wanted
-    assert not [one for one in wanted if one["key"] not in ours[one["name"]]]
+    assert not [(name, key) for name, key in wanted if key not in ours[name]]
+
+
+def configuration_reads(manifests: list[dict[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """Every variable of a pod that comes from a ConfigMap."""
+    for one in (one for one in manifests if one["kind"] == "Deployment"):
+        pod = one["spec"]["template"]["spec"]
+        for container in (*pod.get("initContainers", ()), *pod["containers"]):
+            for variable in container.get("env", ()):
+                if reference := variable.get("valueFrom", {}).get("configMapKeyRef"):
+                    yield reference
 
 
 def test_no_container_is_without_requests_and_a_memory_limit(from_git: list[dict[str, Any]]):
@@ -321,7 +327,7 @@ def test_argo_cd_writes_the_definitions_that_it_may_and_no_others(
 def _applied_by_argo_cd(client: Client, manifest: Mapping[str, Any]) -> int:
     """Status of the API server's answer."""
     path = f"/api/v1/namespaces/argocd/serviceaccounts/{CONTROLLER_ACCOUNT}/token"
-    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+    request: dict[str, Any] = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
     token = client.request("POST", path, body=request)["status"]["token"]
     server, authority = client._server, client._authority  # pyright: ignore[reportPrivateUsage] the same server, another caller
     answer = requests.patch(

@@ -5,7 +5,7 @@ Usage: ``workflow_definitions.py <what> < emitted.json``; the answer is JSON on 
 Without ``from __future__ import annotations``: both SDKs read the types of functions.
 """
 
-# pyright: basic, reportMissingImports=false, reportAttributeAccessIssue=false
+# pyright: basic, reportMissingImports=false, reportAttributeAccessIssue=false, reportCallIssue=false, reportUnusedExpression=false
 # The SDKs are in another environment, and their decorators change what they decorate.
 
 import json
