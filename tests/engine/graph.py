@@ -16,6 +16,7 @@ _OPTIONS: Final = ("protect", "retainOnDelete", "ignoreChanges", "customTimeouts
 _RANDOM: Final = re.compile(
     r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|(?<=-)[0-9a-f]{17}\b"
     r"|\b(?=[0-9]*[A-Fa-f])[0-9A-Fa-f]{12,}\b|(?<=-)[0-9a-f]{7}(?![0-9A-Za-z])"
+    r"|(?<=\.)[0-9a-f]{6}(?=\.[a-z0-9]+\.cache\.amazonaws\.com)"
 )
 _SHORTEST_IDENTIFIER: Final = 6  # shorter ones (`none`) are words
 
