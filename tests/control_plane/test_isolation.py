@@ -167,7 +167,7 @@ def test_workloads_cannot_push_the_platform_aside(client: Client, name: str):
 
 def test_a_class_of_workloads_is_open_to_them(client: Client):
     admitted = admit(client, NLP, pod(priorityClassName="training"))["spec"]
-    assert (admitted["priority"], admitted["preemptionPolicy"]) == (10_000, "Never")
+    assert (admitted["priority"], admitted["preemptionPolicy"]) == (10_000, "PreemptLowerPriority")
 
 
 def test_only_the_gateway_has_a_load_balancer_and_nobody_a_port_of_the_nodes(client: Client):
