@@ -14,7 +14,7 @@ from components.charts import release
 from components.platform.cold_start import LEAVE_SECONDS, ColdStartBudget, Timeouts, timeouts
 from components.platform.mesh import plaintext_port
 from components.platform.openings import LITELLM, SCRAPER, Namespace, Opening, Pods, team_namespace
-from components.platform.placement import SPREAD
+from components.platform.placement import spread
 from components.platform.site import Site
 
 NAMESPACE: Final[Namespace] = "mlops-serving"
@@ -208,12 +208,10 @@ def own_timeouts(site: Site) -> Timeouts:
 
 
 def _placed(site: Site, component: str) -> dict[str, Any]:
-    labels = {"matchLabels": dict(_pods(component).labels)}  # the chart adds no selector
     return {
         "nodeSelector": site.system_nodes,
-        "topologySpreadConstraints": (
-            [{**constraint, "labelSelector": labels} for constraint in SPREAD] if site.highly_available else []
-        ),
+        # The chart adds no selector.
+        "topologySpreadConstraints": spread(_pods(component).labels) if site.highly_available else [],
     }
 
 

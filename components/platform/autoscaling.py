@@ -9,7 +9,7 @@ import pulumi
 
 from components.charts import release
 from components.platform.openings import SCRAPER, Opening, Pods
-from components.platform.placement import SPREAD
+from components.platform.placement import spread
 from components.platform.site import Site
 
 _NAMESPACE: Final = "keda"
@@ -104,7 +104,11 @@ def values(site: Site) -> dict[str, Any]:
             {part: {"maxUnavailable": 1} for part in ("operator", "metricServer", "webhooks")} if several else {}
         ),
         "topologySpreadConstraints": (
-            {"operator": _spread(_OPERATOR), "metricsServer": _spread(_METRICS), "webhooks": _spread(_WEBHOOKS)}
+            {
+                "operator": spread({"app": _OPERATOR}),
+                "metricsServer": spread({"app": _METRICS}),
+                "webhooks": spread({"app": _WEBHOOKS}),
+            }
             if several
             else {}
         ),
@@ -126,8 +130,3 @@ def values(site: Site) -> dict[str, Any]:
 
 def _resources(*, cpu: str, memory: str, limit: str) -> dict[str, Any]:
     return {"requests": {"cpu": cpu, "memory": memory}, "limits": {"memory": limit}}
-
-
-def _spread(app: str) -> list[dict[str, Any]]:
-    """The platform's spread, with the selector that this chart does not add."""
-    return [{**constraint, "labelSelector": {"matchLabels": {"app": app}}} for constraint in SPREAD]

@@ -13,6 +13,7 @@ from pulumi_kubernetes.meta import v1 as meta
 from components.charts import release
 from components.contract import DnsGrant, DnsZone
 from components.platform.openings import SCRAPER, Opening, Pods
+from components.platform.placement import ON_DIFFERENT_NODES, selecting
 from components.platform.site import Site
 from components.settings.platform.certificates import AcmeSettings
 
@@ -285,15 +286,5 @@ def values(site: Site, annotations: Mapping[str, pulumi.Input[str]]) -> dict[str
 
 def _spread(component: str) -> dict[str, Any]:
     """Replicas of one part stand on different nodes."""
-    return {
-        "maxSkew": 1,
-        "topologyKey": "kubernetes.io/hostname",
-        "whenUnsatisfiable": "DoNotSchedule",
-        "labelSelector": {
-            "matchLabels": {
-                "app.kubernetes.io/instance": "cert-manager",
-                "app.kubernetes.io/component": component,
-            }
-        },
-        "matchLabelKeys": ["pod-template-hash"],  # else a roll-out counts the old replicas too
-    }
+    labels = {"app.kubernetes.io/instance": "cert-manager", "app.kubernetes.io/component": component}
+    return selecting(ON_DIFFERENT_NODES, labels)

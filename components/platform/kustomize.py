@@ -15,6 +15,7 @@ from pulumi_kubernetes.meta import v1 as meta
 
 from components.platform import gitops
 from components.platform.delivery import WAVE
+from components.platform.names import name_of
 from components.platform.openings import Namespace
 from components.platform.projects import IN_CLUSTER
 from components.platform.site import Site
@@ -206,9 +207,7 @@ class Kustomized(pulumi.ComponentResource):
         binding = rbac.v1.ClusterRoleBinding(
             f"{name}-definitions",
             metadata=meta.ObjectMetaArgs(name=title),
-            role_ref=rbac.v1.RoleRefArgs(
-                api_group=_RBAC, kind="ClusterRole", name=role.metadata.apply(lambda found: str(found.name))
-            ),
+            role_ref=rbac.v1.RoleRefArgs(api_group=_RBAC, kind="ClusterRole", name=name_of(role)),
             subjects=[
                 rbac.v1.SubjectArgs(kind="ServiceAccount", name=gitops.CONTROLLER_ACCOUNT, namespace=gitops.NAMESPACE)
             ],

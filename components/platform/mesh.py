@@ -12,6 +12,7 @@ from pulumi_kubernetes.meta import v1 as meta
 
 from components.charts import release
 from components.platform.openings import GATEWAY, SCRAPER, Opening, Pods
+from components.platform.placement import ON_DIFFERENT_NODES, selecting
 from components.platform.site import Site
 from components.settings.platform.mesh import MeshSettings
 
@@ -231,7 +232,7 @@ def istiod_values(site: Site) -> dict[str, Any]:
         },
         "seccompProfile": {"type": "RuntimeDefault"},
         "nodeSelector": site.system_nodes,
-        "topologySpreadConstraints": [_spread({"app": "istiod"})] if several else [],
+        "topologySpreadConstraints": [selecting(ON_DIFFERENT_NODES, {"app": "istiod"})] if several else [],
         "meshConfig": mesh_config(site.settings.mesh),
     }
 
@@ -255,15 +256,4 @@ def ztunnel_values() -> dict[str, Any]:
         "istioNamespace": NAMESPACE,
         "logAsJson": True,
         "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},
-    }
-
-
-def _spread(labels: Mapping[str, str]) -> dict[str, Any]:
-    """Replicas stand on different nodes."""
-    return {
-        "maxSkew": 1,
-        "topologyKey": "kubernetes.io/hostname",
-        "whenUnsatisfiable": "DoNotSchedule",
-        "labelSelector": {"matchLabels": dict(labels)},
-        "matchLabelKeys": ["pod-template-hash"],  # else a roll-out counts the old replicas too
     }

@@ -13,6 +13,7 @@ from pulumi_kubernetes.meta import v1 as meta
 from components.contract import ObjectGrant
 from components.platform.experiments import ARTIFACTS
 from components.platform.kustomize import Kustomized, KustomizedArgs
+from components.platform.names import name_of
 from components.platform.openings import (
     GATEWAY,
     LITELLM,
@@ -275,9 +276,7 @@ class Pipelines(pulumi.ComponentResource):
             rbac.v1.RoleBinding(
                 name,
                 metadata=metadata,
-                role_ref=rbac.v1.RoleRefArgs(
-                    api_group=_RBAC, kind="Role", name=role.metadata.apply(lambda found: str(found.name))
-                ),
+                role_ref=rbac.v1.RoleRefArgs(api_group=_RBAC, kind="Role", name=name_of(role)),
                 subjects=[subject],
                 opts=self._in(namespace),
             ),

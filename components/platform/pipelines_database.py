@@ -14,6 +14,7 @@ from pulumi_kubernetes import apps, core
 from pulumi_kubernetes.apiextensions import CustomResource
 from pulumi_kubernetes.meta import v1 as meta
 
+from components.platform.names import name_of
 from components.platform.pipelines_manifests import DATABASE, DATABASE_SECRET, DATABASES, NAMESPACE
 from components.platform.secrets import external_secret
 from components.platform.site import Site
@@ -85,7 +86,7 @@ class PipelineDatabase(pulumi.ComponentResource):
             f"{name}-server",
             metadata=meta.ObjectMetaArgs(name=DATABASE, namespace=NAMESPACE),
             spec=apps.v1.StatefulSetSpecArgs(
-                service_name=service.metadata.apply(lambda found: str(found.name)),
+                service_name=name_of(service),
                 replicas=1,
                 selector=meta.LabelSelectorArgs(match_labels=LABELS),
                 template=core.v1.PodTemplateSpecArgs(

@@ -10,7 +10,7 @@ from typing import Any, Final
 from components.contract import ObjectStore
 from components.platform.kustomize import Patch, Source, definition, deployment, removed
 from components.platform.openings import Namespace
-from components.platform.placement import SPREAD
+from components.platform.placement import spread
 from components.platform.site import Site
 from components.platform.workflows import KEY_FORMAT
 
@@ -230,7 +230,7 @@ def _common(site: Site) -> dict[str, Any]:
 def _spread(site: Site, labels: Mapping[str, str]) -> dict[str, Any]:
     if not site.highly_available:
         return {}
-    return {"topologySpreadConstraints": [{**one, "labelSelector": {"matchLabels": dict(labels)}} for one in SPREAD]}
+    return {"topologySpreadConstraints": spread(labels)}
 
 
 def _values(environment: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import pulumi
 from pulumi_kubernetes import apps, core, policy
@@ -15,6 +15,7 @@ from pulumi_kubernetes.meta import v1 as meta
 from components.platform import envoy
 from components.platform.gateway import NAMESPACE
 from components.platform.mesh import AMBIENT
+from components.platform.names import name_of
 from components.platform.openings import GATEWAY, SCRAPER, Opening, Pods
 from components.platform.secrets import external_secret
 from components.platform.site import Site
@@ -151,7 +152,7 @@ def limits_of(settings: RateLimitSettings, authentication: AuthenticationSetting
 
 def _pod(site: Site, account: core.v1.ServiceAccount, configuration: core.v1.ConfigMap) -> core.v1.PodSpecArgs:
     return core.v1.PodSpecArgs(
-        service_account_name=account.metadata.apply(_name_of),
+        service_account_name=name_of(account),
         automount_service_account_token=False,
         enable_service_links=False,  # else the service's own name becomes variables that the program reads
         node_selector=site.system_nodes,
@@ -195,14 +196,10 @@ def _pod(site: Site, account: core.v1.ServiceAccount, configuration: core.v1.Con
         volumes=[
             core.v1.VolumeArgs(
                 name="limits",
-                config_map=core.v1.ConfigMapVolumeSourceArgs(name=configuration.metadata.apply(_name_of)),
+                config_map=core.v1.ConfigMapVolumeSourceArgs(name=name_of(configuration)),
             )
         ],
     )
-
-
-def _name_of(metadata: Any) -> str:
-    return str(metadata.name)
 
 
 def _environment(site: Site) -> list[core.v1.EnvVarArgs]:

@@ -15,6 +15,7 @@ from pulumi_kubernetes.meta import v1 as meta
 from components.capacity import Request, for_workloads, times, total
 from components.charts import release
 from components.contract import NodePool, NodeRole
+from components.platform.names import name_of
 from components.platform.openings import SCRAPER, Opening, Pods, team_namespace
 from components.platform.site import Site
 from components.settings.teams import TeamSettings
@@ -187,7 +188,7 @@ class Scheduling(pulumi.ComponentResource):
             f"{name}-{title}",
             metadata=meta.ObjectMetaArgs(name=title),
             spec={
-                "policy_name": rule.metadata.apply(lambda found: str(found.name)),
+                "policy_name": name_of(rule),
                 "validation_actions": ["Deny"],
             },
             opts=child,

@@ -13,6 +13,7 @@ from pulumi_kubernetes.meta import v1 as meta
 
 from components.charts import release
 from components.contract import SecretGrant, SecretRef, SecretStore
+from components.platform.names import name_of
 from components.platform.openings import SCRAPER, Namespace, Opening, Pods
 from components.platform.placement import SPREAD
 from components.platform.priorities import PriorityName
@@ -141,7 +142,7 @@ class SecretSync(pulumi.ComponentResource):
             role_ref=rbac.v1.RoleRefArgs(
                 api_group="rbac.authorization.k8s.io",
                 kind="Role",
-                name=role.metadata.apply(lambda found: str(found.name)),
+                name=name_of(role),
             ),
             subjects=[rbac.v1.SubjectArgs(kind="ServiceAccount", name=_SERVICE_ACCOUNT, namespace=_NAMESPACE)],
             opts=child,

@@ -15,7 +15,7 @@ from components.charts import release
 from components.platform import activation
 from components.platform.activation import disruption_budget
 from components.platform.openings import SCRAPER, Namespace, Opening, Pods
-from components.platform.placement import SPREAD
+from components.platform.placement import spread
 from components.platform.runtimes import API, RUNTIMES, runtime_of
 from components.platform.site import Site
 
@@ -131,11 +131,7 @@ def values(site: Site) -> dict[str, Any]:
                 "deploymentMode": "Standard",
                 "imagePullPolicy": "IfNotPresent",  # the tag is a version
                 "nodeSelector": site.system_nodes,
-                "topologySpreadConstraints": (
-                    [{**one, "labelSelector": {"matchLabels": dict(_PODS.labels)}} for one in SPREAD]
-                    if site.highly_available
-                    else []
-                ),
+                "topologySpreadConstraints": spread(_PODS.labels) if site.highly_available else [],
                 # The chart limits CPU, and a default cannot be taken away; half a core is more than it uses.
                 "resources": _resources(cpu="50m", memory="128Mi", cpu_limit="500m", memory_limit="512Mi"),
                 "rbacProxy": {"resources": _resources(cpu="10m", memory="32Mi", cpu_limit="100m", memory_limit="96Mi")},

@@ -16,6 +16,7 @@ from components.charts import release
 from components.contract import ObjectGrant
 from components.platform.experiments import ARTIFACTS
 from components.platform.kustomize import Kustomized, KustomizedArgs, Source, definition, deployment, removed
+from components.platform.names import name_of
 from components.platform.openings import SCRAPER, Namespace, Opening, Pods
 from components.platform.site import Site
 from components.platform.training_jobs import (
@@ -264,7 +265,7 @@ class Training(pulumi.ComponentResource):
 
 
 def _reference(kind: str, role: rbac.v1.Role | rbac.v1.ClusterRole) -> rbac.v1.RoleRefArgs:
-    return rbac.v1.RoleRefArgs(api_group=_RBAC, kind=kind, name=role.metadata.apply(lambda found: str(found.name)))
+    return rbac.v1.RoleRefArgs(api_group=_RBAC, kind=kind, name=name_of(role))
 
 
 def _may(

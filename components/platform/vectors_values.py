@@ -11,7 +11,7 @@ import pulumi
 
 from components.capacity import Request
 from components.contract import ROLE_LABEL, ObjectStore
-from components.platform.placement import SPREAD
+from components.platform.placement import spread
 from components.platform.site import Site
 from components.settings.platform.vectors import VectorSettings
 
@@ -159,9 +159,7 @@ def _part_values(part: Part) -> dict[str, Any]:
         },
     }
     if part.replicas > 1:
-        chosen["topologySpreadConstraints"] = [
-            {**rule, "labelSelector": {"matchLabels": part_labels(part)}} for rule in SPREAD
-        ]
+        chosen["topologySpreadConstraints"] = spread(part_labels(part))
     if part.key in ("queryNode", "standalone"):
         chosen["disk"] = {"size": {"enabled": True}}  # how much it may keep on disk: its limit
     return chosen

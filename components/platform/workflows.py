@@ -14,8 +14,9 @@ from components.charts import release
 from components.contract import ROLE_LABEL, Grant, ObjectGrant
 from components.platform.databases import CA_KEY, DatabaseAccess, database
 from components.platform.experiments import ARTIFACTS
+from components.platform.names import name_of
 from components.platform.openings import GATEWAY, SCRAPER, Namespace, Opening, Pods, team_namespace
-from components.platform.placement import SPREAD
+from components.platform.placement import spread
 from components.platform.priorities import PriorityName
 from components.platform.site import Site
 
@@ -167,12 +168,12 @@ class Workflows(pulumi.ComponentResource):
             role_ref=rbac.v1.RoleRefArgs(
                 api_group="rbac.authorization.k8s.io",
                 kind="Role",
-                name=role.metadata.apply(lambda found: str(found.name)),
+                name=name_of(role),
             ),
             subjects=[
                 rbac.v1.SubjectArgs(
                     kind="ServiceAccount",
-                    name=account.metadata.apply(lambda found: str(found.name)),
+                    name=name_of(account),
                     namespace=namespace,
                 )
             ],
@@ -209,7 +210,7 @@ class Workflows(pulumi.ComponentResource):
                 role_ref=rbac.v1.RoleRefArgs(
                     api_group="rbac.authorization.k8s.io",
                     kind="ClusterRole",
-                    name=wide.metadata.apply(lambda found: str(found.name)),
+                    name=name_of(wide),
                 ),
                 subjects=[subject],
                 opts=child,
@@ -220,7 +221,7 @@ class Workflows(pulumi.ComponentResource):
                 role_ref=rbac.v1.RoleRefArgs(
                     api_group="rbac.authorization.k8s.io",
                     kind="Role",
-                    name=narrow.metadata.apply(lambda found: str(found.name)),
+                    name=name_of(narrow),
                 ),
                 subjects=[subject],
                 opts=child,
@@ -314,8 +315,7 @@ def _spread(site: Site, component: str) -> dict[str, Any]:
     """Topology spread with the selector, which this chart does not add."""
     if not site.highly_available:
         return {}
-    selector = {"matchLabels": {"app.kubernetes.io/component": component}}
-    return {"topologySpreadConstraints": [{**one, "labelSelector": selector} for one in SPREAD]}
+    return {"topologySpreadConstraints": spread({"app.kubernetes.io/component": component})}
 
 
 def persistence(access: DatabaseAccess, *, archive_days: int) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import pulumi
 from pulumi_kubernetes import apps, core, policy
@@ -32,7 +32,8 @@ from components.platform.experiments.names import (
     secret_files,
     storage_environment,
 )
-from components.platform.placement import SPREAD
+from components.platform.names import name_of
+from components.platform.placement import spread_args
 from components.platform.site import Site
 from components.versions import IMAGES
 
@@ -151,11 +152,11 @@ def _pod(
     site: Site, tables: DatabaseAccess, account: core.v1.ServiceAccount, configuration: core.v1.ConfigMap
 ) -> core.v1.PodSpecArgs:
     return core.v1.PodSpecArgs(
-        service_account_name=account.metadata.apply(_name_of),
+        service_account_name=name_of(account),
         automount_service_account_token=False,
         enable_service_links=False,  # the service's own name would become variables that MLflow reads
         node_selector=site.system_nodes,
-        topology_spread_constraints=_spread(site),
+        topology_spread_constraints=spread_args(LABELS) if site.highly_available else [],
         termination_grace_period_seconds=90,
         security_context=pod_security(),
         containers=[_process(site, tables), _metrics()],
@@ -166,7 +167,7 @@ def _pod(
             secret_files("ca", tables.ca_secret_name),
             core.v1.VolumeArgs(
                 name="configuration",
-                config_map=core.v1.ConfigMapVolumeSourceArgs(name=configuration.metadata.apply(_name_of)),
+                config_map=core.v1.ConfigMapVolumeSourceArgs(name=name_of(configuration)),
             ),
         ],
     )
@@ -260,21 +261,6 @@ def _probe(*, period_seconds: int, failure_threshold: int) -> core.v1.ProbeArgs:
     )
 
 
-def _spread(site: Site) -> list[core.v1.TopologySpreadConstraintArgs]:
-    if not site.highly_available:
-        return []
-    return [
-        core.v1.TopologySpreadConstraintArgs(
-            max_skew=one["maxSkew"],
-            topology_key=one["topologyKey"],
-            when_unsatisfiable=one["whenUnsatisfiable"],
-            match_label_keys=one.get("matchLabelKeys"),
-            label_selector=meta.LabelSelectorArgs(match_labels=LABELS),
-        )
-        for one in SPREAD
-    ]
-
-
 def _from_secret(variable: str, secret: str, key: str) -> core.v1.EnvVarArgs:
     reference = core.v1.SecretKeySelectorArgs(name=secret, key=key)
     return core.v1.EnvVarArgs(name=variable, value_from=core.v1.EnvVarSourceArgs(secret_key_ref=reference))
@@ -282,7 +268,3 @@ def _from_secret(variable: str, secret: str, key: str) -> core.v1.EnvVarArgs:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _name_of(metadata: Any) -> str:
-    return str(metadata.name)

@@ -25,7 +25,8 @@ from components.platform.model_gateway.names import (
     from_secret,
     pod_security,
 )
-from components.platform.placement import SPREAD
+from components.platform.names import name_of
+from components.platform.placement import spread_args
 from components.platform.site import Site
 from components.versions import IMAGES
 
@@ -166,7 +167,7 @@ def server(
         metadata=metadata,
         spec=autoscaling.v2.HorizontalPodAutoscalerSpecArgs(
             scale_target_ref=autoscaling.v2.CrossVersionObjectReferenceArgs(
-                api_version="apps/v1", kind="Deployment", name=deployment.metadata.apply(_name_of)
+                api_version="apps/v1", kind="Deployment", name=name_of(deployment)
             ),
             min_replicas=site.replicas,
             max_replicas=settings.max_replicas,
@@ -199,12 +200,12 @@ def _pod(
 ) -> core.v1.PodSpecArgs:
     settings = site.settings.model_gateway
     return core.v1.PodSpecArgs(
-        service_account_name=account.metadata.apply(_name_of),
+        service_account_name=name_of(account),
         automount_service_account_token=False,  # it has no business with the API server
         enable_service_links=False,
         priority_class_name="serving",
         node_selector=site.system_nodes,
-        topology_spread_constraints=_spread(site),
+        topology_spread_constraints=spread_args(LABELS) if site.highly_available else [],
         termination_grace_period_seconds=_LEAVING_SECONDS + settings.drain_seconds + _TEARDOWN_SECONDS,
         security_context=pod_security(),
         containers=[_process(site, database), _metrics()],
@@ -213,7 +214,7 @@ def _pod(
             _ca(database),
             core.v1.VolumeArgs(
                 name="config",
-                config_map=core.v1.ConfigMapVolumeSourceArgs(name=configuration.metadata.apply(_name_of)),
+                config_map=core.v1.ConfigMapVolumeSourceArgs(name=name_of(configuration)),
             ),
             core.v1.VolumeArgs(name="metrics", empty_dir=core.v1.EmptyDirVolumeSourceArgs(size_limit="256Mi")),
         ],
@@ -320,21 +321,6 @@ def _plain(values: Mapping[str, pulumi.Input[str]]) -> list[core.v1.EnvVarArgs]:
     return [core.v1.EnvVarArgs(name=key, value=value) for key, value in values.items()]
 
 
-def _spread(site: Site) -> list[core.v1.TopologySpreadConstraintArgs]:
-    if not site.highly_available:
-        return []
-    return [
-        core.v1.TopologySpreadConstraintArgs(
-            max_skew=one["maxSkew"],
-            topology_key=one["topologyKey"],
-            when_unsatisfiable=one["whenUnsatisfiable"],
-            match_label_keys=one.get("matchLabelKeys"),
-            label_selector=meta.LabelSelectorArgs(match_labels=LABELS),
-        )
-        for one in SPREAD
-    ]
-
-
 def _probe(path: str, *, period_seconds: int, failure_threshold: int) -> core.v1.ProbeArgs:
     return core.v1.ProbeArgs(
         http_get=core.v1.HTTPGetActionArgs(path=path, port="http"),
@@ -342,10 +328,6 @@ def _probe(path: str, *, period_seconds: int, failure_threshold: int) -> core.v1
         timeout_seconds=5,
         failure_threshold=failure_threshold,
     )
-
-
-def _name_of(metadata: Any) -> str:
-    return str(metadata.name)
 
 
 def _ca(access: DatabaseAccess) -> core.v1.VolumeArgs:

@@ -21,6 +21,7 @@ from components.platform.model_gateway.names import (
     from_secret,
     pod_security,
 )
+from components.platform.names import name_of
 from components.platform.site import Site
 from components.settings.teams import TeamSettings
 from components.versions import IMAGES
@@ -136,9 +137,7 @@ def _job(site: Site, configuration: core.v1.ConfigMap, digest: str) -> batch.v1.
                 volumes=[
                     core.v1.VolumeArgs(
                         name="teams",
-                        config_map=core.v1.ConfigMapVolumeSourceArgs(
-                            name=configuration.metadata.apply(lambda found: str(found.name))
-                        ),
+                        config_map=core.v1.ConfigMapVolumeSourceArgs(name=name_of(configuration)),
                     )
                 ],
             ),
