@@ -16,7 +16,7 @@ from components.contract import Foundation
 from components.platform.network_policies import PolicySpec, network_policies
 from components.platform.openings import Namespace, Opening, common_openings, team_namespace
 from components.platform.priorities import priority_classes
-from components.platform.quotas import Allowance, allowances, limit_range_spec, quota_specs
+from components.platform.quotas import Allowance, allowances, limit_range_spec, quota_specs, together
 from components.platform.rbac import bind, bindings, roles
 from components.settings.platform.isolation import IsolationSettings
 from components.settings.teams import TeamSettings
@@ -115,6 +115,7 @@ class NamespacesArgs:
         openings: Ways that the systems need, in and out.
         settings: How namespaces are separated.
         kubernetes_minor: Minor version such as ``1.35``; Pod Security is judged by the rules of that version.
+        more: What systems may ask for in a namespace besides its share of the capacity table.
         exceptions: Namespaces where settings of a system need more than :data:`ROOMS` gives.
         annotations: What systems want to be said of a namespace, such as the queue of its jobs; by namespace.
     """
@@ -127,6 +128,7 @@ class NamespacesArgs:
     openings: Sequence[Opening]
     settings: IsolationSettings
     kubernetes_minor: str
+    more: Mapping[Namespace, Allowance] = field(default_factory=dict[Namespace, Allowance])
     exceptions: Mapping[Namespace, PodSecurity] = field(default_factory=dict[Namespace, PodSecurity])
     annotations: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
 
@@ -144,7 +146,8 @@ class Namespaces(pulumi.ComponentResource):
         super().__init__("llmops:platform:Namespaces", name, None, opts)
         self._name, self._args = name, args
         self._child = pulumi.ResourceOptions(parent=self)
-        self._allowances = allowances(args.capacity, args.foundation.cluster.pools, args.teams)
+        shares = allowances(args.capacity, args.foundation.cluster.pools, args.teams)
+        self._allowances = {**shares, **{title: together(one, shares.get(title)) for title, one in args.more.items()}}
         self._policies = self._compute_policies()
         self._made: dict[str, core.Namespace] = {}
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import pulumi
-from pydantic.alias_generators import to_camel
 
 from components.contract import Foundation
 from components.platform import (
@@ -17,6 +16,7 @@ from components.platform import (
     gitops,
     gpus,
     mesh,
+    ml_systems,
     rate_limits,
     scheduling,
     secrets,
@@ -29,6 +29,7 @@ from components.platform.gateway import Gateway, GatewayArgs
 from components.platform.gitops import NAMESPACE, SERVER, GitOps, GitOpsArgs
 from components.platform.gpus import Gpus, GpusArgs
 from components.platform.mesh import Mesh, MeshArgs
+from components.platform.ml_systems import MlSystems, MlSystemsArgs
 from components.platform.namespaces import Namespaces, NamespacesArgs
 from components.platform.openings import Opening
 from components.platform.routes import Backend, Rule, route
@@ -36,7 +37,7 @@ from components.platform.scheduling import Scheduling, SchedulingArgs
 from components.platform.secrets import SecretSync, SecretSyncArgs
 from components.platform.site import Site
 from components.settings import Settings
-from components.settings.platform import LATER, PlatformSettings
+from components.settings.platform import PlatformSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,13 +66,11 @@ class Platform(pulumi.ComponentResource):
         with_provider = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(providers=[provider]))
         super().__init__("llmops:platform:Platform", name, None, with_provider)
         self._child = pulumi.ResourceOptions(parent=self)
-        for path in without_effect(args.settings):
-            pulumi.log.warn(f"{path}: has no effect yet, the platform does not install this system", self)
-        self.site = self._furnish(name, args)
-        self.ready = tuple(self._install(name, self.site))
+        self.site, namespaces = self._furnish(name, args)
+        self.ready = tuple(self._install(name, args.settings, namespaces))
         self.register_outputs({"namespaces": sorted(self.site.namespaces)})
 
-    def _furnish(self, name: str, args: PlatformArgs) -> Site:
+    def _furnish(self, name: str, args: PlatformArgs) -> tuple[Site, Namespaces]:
         """Create the namespaces; the ways between them are known before anything runs there."""
         settings = args.settings
         site = Site(
@@ -92,6 +91,7 @@ class Platform(pulumi.ComponentResource):
                 openings=list(openings(site)),
                 settings=settings.platform.isolation,
                 kubernetes_minor=args.foundation.cluster.kubernetes_version,
+                more=ml_systems.allowances(settings.platform),
                 exceptions=backups.pod_security(settings.platform.backups),
                 annotations=scheduling.namespace_annotations(settings.teams),
             ),
@@ -99,10 +99,14 @@ class Platform(pulumi.ComponentResource):
         )
         # Pods start only where there are nodes, DNS and volumes: whoever waits for a namespace waits for these too.
         cluster = args.foundation.cluster.ready
-        return replace(site, namespaces={title: (*made, *cluster) for title, made in namespaces.resources.items()})
+        made = {title: (*some, *cluster) for title, some in namespaces.resources.items()}
+        return replace(site, namespaces=made), namespaces
 
-    def _install(self, name: str, site: Site) -> Iterator[pulumi.Resource]:
-        settings, child = site.settings, self._child
+    def _install(self, name: str, root: Settings, namespaces: Namespaces) -> Iterator[pulumi.Resource]:
+        site, child = self.site, self._child
+        settings = site.settings
+        gangs: tuple[pulumi.Resource, ...] = ()
+        scalers: tuple[pulumi.Resource, ...] = ()
         secrets_ready: tuple[pulumi.Resource, ...] = ()
         if settings.secrets.enabled:
             synced = SecretSync(f"{name}-secrets", SecretSyncArgs(site=site, entries=list(secret_entries(site))), child)
@@ -126,11 +130,13 @@ class Platform(pulumi.ComponentResource):
             )
             yield from edge.ready
         if settings.scheduling.enabled:
-            yield from Scheduling(f"{name}-scheduling", SchedulingArgs(site=site), child).ready
+            gangs = Scheduling(f"{name}-scheduling", SchedulingArgs(site=site), child).ready
+            yield from gangs
         if settings.gpus.enabled:
             yield from Gpus(f"{name}-gpus", GpusArgs(site=site), child).ready
         if settings.autoscaling.enabled:
-            yield from Autoscaling(f"{name}-autoscaling", AutoscalingArgs(site=site), child).ready
+            scalers = Autoscaling(f"{name}-autoscaling", AutoscalingArgs(site=site), child).ready
+            yield from scalers
         if settings.backups.enabled:
             yield from Backups(f"{name}-backups", BackupsArgs(site=site), child).ready
         if settings.delivery.enabled:
@@ -147,6 +153,21 @@ class Platform(pulumi.ComponentResource):
                     parent=self,
                     after=[*edge.ready, *argo.ready],
                 )
+
+        if ml_systems.wanted(settings):
+            learning = MlSystemsArgs(
+                site=site,
+                hosted_models=root.hosted_models,
+                team_namespaces=namespaces.team_resources,
+                secrets=secrets_ready,
+                certificates=issuers.ready if issuers else (),
+                mesh=net.ready if net else (),
+                edge=edge.ready if edge else None,
+                scheduling=gangs,
+                autoscaling=scalers,
+                delivery=self.delivery_ready,
+            )
+            yield from MlSystems(f"{name}-ml", learning, child).ready
 
 
 def openings(site: Site) -> Iterator[Opening]:
@@ -171,6 +192,7 @@ def openings(site: Site) -> Iterator[Opening]:
         yield from backups.OPENINGS
     if settings.delivery.enabled:
         yield from gitops.openings(site)
+    yield from ml_systems.openings(site)
 
 
 def secret_entries(site: Site) -> Iterator[str]:
@@ -179,18 +201,10 @@ def secret_entries(site: Site) -> Iterator[str]:
         yield from gitops.entries(site.settings.delivery)
     if rate_limits.counts_globally(site):
         yield rate_limits.ENTRY
+    yield from ml_systems.secret_entries(site.settings)
 
 
 def own_sign_in(settings: PlatformSettings) -> tuple[str, ...]:
     """Hosts whose systems check their own users: browsers send them no key of the model gateway."""
-    return (settings.delivery.host,) if settings.delivery.enabled and settings.delivery.host else ()
-
-
-def without_effect(settings: Settings) -> Iterator[str]:
-    """Settings that somebody gave for systems that are not installed yet."""
-    usual = PlatformSettings()
-    yield from (
-        f"platform.{to_camel(name)}" for name in LATER if getattr(settings.platform, name) != getattr(usual, name)
-    )
-    if settings.hosted_models:
-        yield "hostedModels"
+    argo = (settings.delivery.host,) if settings.delivery.enabled and settings.delivery.host else ()
+    return (*argo, *ml_systems.own_sign_in(settings))

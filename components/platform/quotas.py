@@ -117,7 +117,7 @@ def allowances(
     found["mlops-data"] = _of(rows.get(_DATA_ROW), reserved_priorities=False)
     for name, role in WORKLOAD_ROLES.items():
         on_gpus = _on_gpus([row.request for row in capacity if row.role == role and row.gpus], pools, role)
-        found[name] = _together(on_gpus, found.get(name))
+        found[name] = together(on_gpus, found.get(name))
     for team in teams:
         found[team_namespace(team.name)] = Allowance(
             cpu_millicores=team.vcpu * 1000,
@@ -193,7 +193,7 @@ def _on_gpus(rows: Sequence[Request], pools: Sequence[NodePool], role: NodeRole)
     )
 
 
-def _together(one: Allowance, other: Allowance | None) -> Allowance:
+def together(one: Allowance, other: Allowance | None) -> Allowance:
     """Both allowances for one namespace; what only one of them declares stays undeclared."""
     if other is None:
         return one

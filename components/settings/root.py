@@ -67,7 +67,7 @@ class Settings(Section):
         quotas: How far the stack may grow.
         platform: The systems on the cluster.
         teams: Who uses the platform.
-        hosted_models: Models that the cloud serves, behind the model gateway; not installed yet.
+        hosted_models: Models that the cloud serves, behind the model gateway.
         workloads: Capacity that the node groups must be able to give; refused at preview where they cannot.
     """
 

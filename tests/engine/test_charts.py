@@ -19,7 +19,7 @@ pytestmark = pytest.mark.engine
 
 _NOT_HERE: Final = 2  # the check's exit code where it has no charts to check with
 
-_LATER: Final = "a system of ours whose component exists and that the platform does not install yet"
+_LATER: Final = "a system that a stack installs by naming its section, and that neither shipped stack names yet"
 
 # Charts that neither shipped stack installs, and what they are for.
 NOT_IN_THESE_STACKS: Final[dict[ChartName, str]] = {

@@ -6,11 +6,9 @@ import pytest
 from aws_stack import run
 from conftest import Recorder
 from platform_site import site
-from pydantic.alias_generators import to_camel
 
-from components.platform.platform import Platform, PlatformArgs, openings, secret_entries, without_effect
+from components.platform.platform import Platform, PlatformArgs, openings, secret_entries
 from components.settings import Settings, parse
-from components.settings.platform import LATER
 
 pytestmark = pytest.mark.unit
 
@@ -19,21 +17,12 @@ SECTIONS = ("secrets", "certificates", "mesh", "gateway", "scheduling", "gpus", 
 RELEASE = "kubernetes:helm.sh/v3:Release"
 
 
-LATER_OFF = {to_camel(section): {"enabled": False} for section in LATER}
-
-
 def settings(**platform: object) -> Settings:
     return parse({**NEEDED, "platform": platform})
 
 
-def test_a_setting_without_effect_is_named_and_one_with_effect_is_not():
-    given = settings(backups={"enabled": False}, vectors={"enabled": False})
-    assert list(without_effect(given)) == ["platform.vectors"]
-    assert list(without_effect(settings())) == []
-
-
 def test_with_everything_switched_off_only_the_namespaces_remain(recorded: Recorder):
-    off = settings(**LATER_OFF, **{section: {"enabled": False} for section in SECTIONS})
+    off = settings(**{section: {"enabled": False} for section in SECTIONS})
 
     def program() -> None:
         Platform("platform", PlatformArgs(foundation=site().foundation, settings=off))
@@ -50,7 +39,7 @@ def test_each_system_can_be_left_out_by_itself_or_the_settings_say_who_needs_it(
         "certificates": {"gateway": {"enabled": False}},
         "mesh": {"gateway": {"enabled": False}},
     }
-    without = settings(**LATER_OFF, **{section: {"enabled": False}}, **needed_by.get(section, {}))
+    without = settings(**{section: {"enabled": False}}, **needed_by.get(section, {}))
 
     def program() -> None:
         Platform("platform", PlatformArgs(foundation=site().foundation, settings=without))
@@ -69,3 +58,21 @@ def test_what_is_switched_off_opens_no_way_and_reads_no_credential():
 
     run(program)
     assert everything[0] > everything[1]
+
+
+LEARNING = ("ray", "vectors", "experiments", "workflows", "pipelines", "training", "modelGateway", "serving")
+
+
+def releases_of(recorded: Recorder, **platform: object) -> set[str]:
+    given = settings(**platform)
+
+    def program() -> None:
+        Platform("platform", PlatformArgs(foundation=site(teams=given.teams).foundation, settings=given))
+
+    run(program)
+    return {one.name for one in recorded.resources if one.parent.startswith("platform-ml")}
+
+
+def test_the_systems_of_learning_are_installed_where_their_section_is_given(recorded: Recorder):
+    assert releases_of(recorded) == set()
+    assert releases_of(recorded, **{section: {} for section in LEARNING})

@@ -106,7 +106,13 @@ def server(
     )
     service = core.v1.Service(
         f"{name}-service",
-        metadata=metadata,
+        metadata=meta.ObjectMetaArgs(
+            name=NAME,
+            namespace=NAMESPACE,
+            labels=LABELS,
+            # The Deployment is awaited; its pods wait for the tables, longer than Pulumi would for a Service of theirs.
+            annotations={"pulumi.com/skipAwait": "true"},
+        ),
         spec=core.v1.ServiceSpecArgs(
             selector=LABELS,
             ports=[

@@ -126,7 +126,13 @@ def server(
     configuration = core.v1.ConfigMap(f"{name}-config", metadata=metadata, data={"config.yaml": text}, opts=child)
     service = core.v1.Service(
         f"{name}-service",
-        metadata=metadata,
+        metadata=meta.ObjectMetaArgs(
+            name=NAME,
+            namespace=NAMESPACE,
+            labels=LABELS,
+            # The Deployment is awaited; its pods wait for the tables, longer than Pulumi would for a Service of theirs.
+            annotations={"pulumi.com/skipAwait": "true"},
+        ),
         spec=core.v1.ServiceSpecArgs(
             selector=LABELS,
             ports=[core.v1.ServicePortArgs(name="http", app_protocol="http", port=PORT, target_port="http")],

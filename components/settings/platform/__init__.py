@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from components.settings.base import Section
 from components.settings.platform.autoscaling import AutoscalingSettings
 from components.settings.platform.backups import BackupSettings
@@ -42,14 +40,14 @@ class PlatformSettings(Section):
         gpus: Device plugin, GPU metrics.
         autoscaling: KEDA.
         backups: Velero.
-        ray: Ray; not installed yet.
-        vectors: Milvus; not installed yet.
-        experiments: MLflow; not installed yet.
-        workflows: Argo Workflows; not installed yet.
-        pipelines: Kubeflow Pipelines; not installed yet.
-        training: Kubeflow Trainer, Training Operator; not installed yet.
-        model_gateway: LiteLLM; not installed yet.
-        serving: KServe, scale to zero; not installed yet.
+        ray: Ray; installed where this section is given, if only as ``{}``.
+        vectors: Milvus; installed where this section is given, if only as ``{}``.
+        experiments: MLflow; installed where this section is given, if only as ``{}``.
+        workflows: Argo Workflows; installed where this section is given, if only as ``{}``.
+        pipelines: Kubeflow Pipelines; installed where this section is given, if only as ``{}``.
+        training: Kubeflow Trainer, Training Operator; installed where this section is given, if only as ``{}``.
+        model_gateway: LiteLLM; installed where this section is given, if only as ``{}``.
+        serving: KServe, scale to zero; installed where this section is given, if only as ``{}``.
     """
 
     highly_available: bool = True
@@ -64,15 +62,11 @@ class PlatformSettings(Section):
     gpus: GpuSettings = GpuSettings()
     autoscaling: AutoscalingSettings = AutoscalingSettings()
     backups: BackupSettings = BackupSettings()
-    ray: RaySettings = RaySettings()
-    vectors: VectorSettings = VectorSettings()
-    experiments: ExperimentSettings = ExperimentSettings()
-    workflows: WorkflowSettings = WorkflowSettings()
-    pipelines: PipelineSettings = PipelineSettings()
-    training: TrainingSettings = TrainingSettings()
-    model_gateway: ModelGatewaySettings = ModelGatewaySettings()
-    serving: ServingSettings = ServingSettings()
-
-
-# Their components exist, and the platform does not install them yet.
-LATER: Final = ("ray", "vectors", "experiments", "workflows", "pipelines", "training", "model_gateway", "serving")
+    ray: RaySettings = RaySettings(enabled=False)
+    vectors: VectorSettings = VectorSettings(enabled=False)
+    experiments: ExperimentSettings = ExperimentSettings(enabled=False)
+    workflows: WorkflowSettings = WorkflowSettings(enabled=False)
+    pipelines: PipelineSettings = PipelineSettings(enabled=False)
+    training: TrainingSettings = TrainingSettings(enabled=False)
+    model_gateway: ModelGatewaySettings = ModelGatewaySettings(enabled=False)
+    serving: ServingSettings = ServingSettings(enabled=False)

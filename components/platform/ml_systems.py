@@ -1,0 +1,230 @@
+"""The machine-learning systems of the platform, wired together: data, experiments, pipelines, training, models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import pulumi
+
+from components.platform import (
+    databases,
+    experiments,
+    model_gateway,
+    pipelines,
+    pipelines_database,
+    ray,
+    serving,
+    training,
+    vectors,
+    workflows,
+)
+from components.platform.activation import Activation, ActivationArgs
+from components.platform.databases import Databases, DatabasesArgs
+from components.platform.experiments import Experiments, ExperimentsArgs
+from components.platform.model_gateway import ModelGateway, ModelGatewayArgs, hosted_models
+from components.platform.openings import Namespace, Opening, team_namespace
+from components.platform.pipelines import Pipelines, PipelinesArgs
+from components.platform.quotas import Allowance
+from components.platform.ray import Ray, RayArgs
+from components.platform.routes import Backend, Rule, route
+from components.platform.serving import Serving, ServingArgs
+from components.platform.site import Site
+from components.platform.training import Training, TrainingArgs
+from components.platform.vectors import Vectors, VectorsArgs
+from components.platform.workflows import Workflows, WorkflowsArgs
+from components.settings.hosted_models import HostedModelSettings
+from components.settings.platform import PlatformSettings
+
+Ready = Sequence[pulumi.Resource]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MlSystemsArgs:
+    """What the systems need of the others; each of these is what to wait for, and empty where it is not installed.
+
+    Attributes:
+        site: Where they are installed.
+        hosted_models: Models that the cloud serves.
+        team_namespaces: By team.
+        secrets: External Secrets.
+        certificates: cert-manager.
+        mesh: Istio.
+        edge: The guarded gateway; none where there is no gateway.
+        scheduling: Volcano.
+        autoscaling: KEDA.
+        delivery: Argo CD.
+    """
+
+    site: Site
+    hosted_models: Sequence[HostedModelSettings]
+    team_namespaces: Mapping[str, Ready]
+    secrets: Ready
+    certificates: Ready
+    mesh: Ready
+    edge: Ready | None
+    scheduling: Ready
+    autoscaling: Ready
+    delivery: Ready
+
+
+class MlSystems(pulumi.ComponentResource):
+    """Side by side; each waits only for what it needs."""
+
+    ready: tuple[pulumi.Resource, ...]
+
+    def __init__(self, name: str, args: MlSystemsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("llmops:platform:MlSystems", name, None, opts)
+        self.ready = (*self._data(name, args), *self._jobs(name, args), *self._models(name, args))
+        self.register_outputs({})
+
+    def _data(self, name: str, args: MlSystemsArgs) -> Iterator[pulumi.Resource]:
+        site, child = args.site, pulumi.ResourceOptions(parent=self)
+        if site.settings.ray.enabled:
+            spaces = [one for made in args.team_namespaces.values() for one in made]
+            wanted = RayArgs(site=site, scheduling_ready=args.scheduling, team_namespaces=spaces)
+            yield from Ray(f"{name}-ray", wanted, child).ready
+        if site.settings.vectors.enabled:
+            store = VectorsArgs(site=site, secrets_ready=args.secrets, mesh_ready=args.mesh)
+            yield from Vectors(f"{name}-vectors", store, child).ready
+
+    def _jobs(self, name: str, args: MlSystemsArgs) -> Iterator[pulumi.Resource]:
+        site, child = args.site, pulumi.ResourceOptions(parent=self)
+        settings = site.settings
+        self._databases: Ready = ()
+        if _wants_databases(settings):
+            self._databases = Databases(
+                f"{name}-databases", DatabasesArgs(site=site, secrets_ready=args.secrets), child
+            ).ready
+            yield from self._databases
+        runs: Ready = ()
+        if settings.workflows.enabled:
+            runs = Workflows(
+                f"{name}-workflows",
+                WorkflowsArgs(
+                    site=site,
+                    databases=self._databases,
+                    team_namespaces={team_namespace(team): made for team, made in args.team_namespaces.items()},
+                ),
+                child,
+            ).ready
+            yield from runs
+            if settings.workflows.host:
+                server = Backend(namespace="argo", service=workflows.SERVER, port=2746, timeout_seconds=0)
+                yield from self._publish("workflows", settings.workflows.host, server, args, runs)
+        if settings.pipelines.enabled:
+            kubeflow = PipelinesArgs(site=site, secrets=args.secrets, gitops=args.delivery, workflows=runs)
+            applied = Pipelines(f"{name}-pipelines", kubeflow, child).ready
+            yield from applied
+            if settings.pipelines.host:
+                page = Backend(namespace="kubeflow", service=pipelines.USER_INTERFACE, port=80)
+                yield from self._publish("pipelines", settings.pipelines.host, page, args, applied)
+        if settings.training.enabled:
+            operators = TrainingArgs(site=site, scheduling=args.scheduling, gitops=args.delivery)
+            yield from Training(f"{name}-training", operators, child).ready
+
+    def _publish(
+        self, name: str, host: str, backend: Backend, args: MlSystemsArgs, ready: Ready
+    ) -> Sequence[pulumi.Resource]:
+        """Publish a user interface; without a gateway it is reached by port-forward."""
+        if args.edge is None:
+            return ()
+        rules = [Rule(backend=backend)]
+        return route(name, host=host, rules=rules, site=args.site, parent=self, after=[*args.edge, *ready])
+
+    def _models(self, name: str, args: MlSystemsArgs) -> Iterator[pulumi.Resource]:
+        site, child = args.site, pulumi.ResourceOptions(parent=self)
+        settings = site.settings
+        if settings.experiments.enabled:
+            tracking = ExperimentsArgs(
+                site=site, secrets_ready=args.secrets, databases_ready=self._databases, edge_ready=args.edge
+            )
+            yield from Experiments(f"{name}-experiments", tracking, child).ready
+        if settings.serving.enabled:
+            yield from Serving(f"{name}-serving", ServingArgs(site=site, certificates=args.certificates), child).ready
+            if settings.serving.activation.enabled:
+                woken = ActivationArgs(site=site, autoscaling=args.autoscaling, mesh=args.mesh)
+                yield from Activation(f"{name}-activation", woken, child).ready
+        if settings.model_gateway.enabled:
+            gateway = ModelGatewayArgs(
+                site=site,
+                models=hosted_models(args.hosted_models, site.foundation.region),
+                secrets_ready=args.secrets,
+                databases_ready=self._databases,
+                edge_ready=args.edge or (),
+            )
+            yield from ModelGateway(f"{name}-models", gateway, child).ready
+
+
+def wanted(settings: PlatformSettings) -> bool:
+    """Whether any of the systems is installed."""
+    return any(
+        section.enabled
+        for section in (
+            settings.ray,
+            settings.vectors,
+            settings.experiments,
+            settings.workflows,
+            settings.pipelines,
+            settings.training,
+            settings.model_gateway,
+            settings.serving,
+        )
+    )
+
+
+def _wants_databases(settings: PlatformSettings) -> bool:
+    return settings.experiments.enabled or settings.model_gateway.enabled or settings.workflows.enabled
+
+
+def openings(site: Site) -> Iterator[Opening]:
+    """Ways that the systems need which the settings switch on."""
+    settings = site.settings
+    if settings.ray.enabled:
+        yield from ray.openings(site)
+    if settings.vectors.enabled:
+        yield from vectors.OPENINGS
+    if _wants_databases(settings):
+        yield from databases.OPENINGS
+    if settings.workflows.enabled:
+        yield from workflows.OPENINGS
+    if settings.pipelines.enabled:
+        yield from pipelines.openings(site)
+    if settings.training.enabled:
+        yield from training.openings(site)
+    if settings.experiments.enabled:
+        yield from experiments.openings(site)
+    if settings.serving.enabled:
+        yield from serving.openings(site)
+    if settings.model_gateway.enabled:
+        yield from model_gateway.openings(site)
+
+
+def secret_entries(settings: PlatformSettings) -> Iterator[str]:
+    """Entries of the secret store that the systems read."""
+    if settings.vectors.enabled:
+        yield from vectors.ENTRIES
+    if _wants_databases(settings):
+        yield databases.ADMIN_ENTRY
+    if settings.workflows.enabled:
+        yield workflows.ENTRY
+    if settings.pipelines.enabled:
+        yield pipelines_database.ENTRY
+    if settings.experiments.enabled:
+        yield from experiments.ENTRIES
+    if settings.model_gateway.enabled:
+        yield from model_gateway.entries()
+
+
+def allowances(settings: PlatformSettings) -> dict[Namespace, Allowance]:
+    """What the systems may ask for besides their namespaces' shares."""
+    return {"kubeflow": pipelines.allowance(settings.pipelines)} if settings.pipelines.enabled else {}
+
+
+def own_sign_in(settings: PlatformSettings) -> tuple[str, ...]:
+    """Hosts whose systems check their own users."""
+    return (
+        *((settings.workflows.host,) if settings.workflows.enabled and settings.workflows.host else ()),
+        *(experiments.own_sign_in(settings) if settings.experiments.enabled else ()),
+        *(model_gateway.own_sign_in(settings) if settings.model_gateway.enabled else ()),
+    )
