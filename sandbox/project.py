@@ -115,20 +115,34 @@ def environment(engine: Engine, providers: str) -> dict[str, str]:
         os.environ.get("PATH", ""),
     ]
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("PULUMI_", "AWS_"))}
-    return kept | {
-        "PATH": os.pathsep.join(searched),
-        "PYTHONPATH": os.pathsep.join(filter(None, (str(_HOST_FOLDER), os.environ.get("PYTHONPATH")))),
-        "PULUMI_HOME": str(home / "pulumi"),
-        # Without the sidecar files for metadata: unlike the state itself they are not written in one step, and a kill
-        # at the wrong moment would leave one that the engine cannot read.
-        "PULUMI_BACKEND_URL": f"file://{home / 'state'}?metadata=skip",
-        "PULUMI_CONFIG_PASSPHRASE_FILE": str(passphrase),
-        "PULUMI_SKIP_UPDATE_CHECK": "true",
-        "PULUMI_DEBUG_COMMANDS": "true",  # for --event-log: what policies find stands in no other output
-        "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
-        "PULUMI_DEBUG_PROVIDERS": providers,
-        "PULUMI_SELF_MANAGED_STATE_NO_LEGACY_WARNING": "true",
-    }
+    return (
+        kept
+        | {
+            "PATH": os.pathsep.join(searched),
+            "PYTHONPATH": os.pathsep.join(filter(None, (str(_HOST_FOLDER), os.environ.get("PYTHONPATH")))),
+            "PULUMI_HOME": str(home / "pulumi"),
+            # Without the sidecar files for metadata: unlike the state itself they are not written in one step, and a kill
+            # at the wrong moment would leave one that the engine cannot read.
+            "PULUMI_BACKEND_URL": f"file://{home / 'state'}?metadata=skip",
+            "PULUMI_CONFIG_PASSPHRASE_FILE": str(passphrase),
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+            "PULUMI_DEBUG_COMMANDS": "true",  # for --event-log: what policies find stands in no other output
+            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+            "PULUMI_DEBUG_PROVIDERS": providers,
+            "PULUMI_SELF_MANAGED_STATE_NO_LEGACY_WARNING": "true",
+        }
+        | _saving()
+    )
+
+
+def _saving() -> dict[str, str]:
+    """When the engine saves its state: after each step, or with ``SANDBOX_SAVE=end`` once, at the end.
+
+    A state of hundreds of resources that is written hundreds of times takes longer than all else. Once is for tests
+    that throw the stack away: what a run did that is killed is then not known.
+    """
+    saved_once = os.environ.get("SANDBOX_SAVE") == "end"
+    return {"PULUMI_EXPERIMENTAL": "true", "PULUMI_SKIP_CHECKPOINTS": "true"} if saved_once else {}
 
 
 def known_resources(project: Project) -> list[tuple[str, str]]:

@@ -21,6 +21,9 @@ _ANNOTATION: Final = "service.beta.kubernetes.io/aws-load-balancer-"
 # The controller puts this tag, with the cluster's name, on everything that it makes; by it we tell what it may change.
 _TAG: Final = "elbv2.k8s.aws/cluster"
 
+LONGEST_IDLE_SECONDS: Final = 6000
+"""How long a network load balancer can be told to keep a connection without a byte (ELB, "Listener attributes")."""
+
 # Every AWS call of the controller on the way of a network load balancer (its source, v3.5.0). What it has for
 # application load balancers, certificates, WAF, Shield and Cognito is neither switched on nor allowed.
 _QUESTIONS: Final = (
@@ -157,6 +160,9 @@ def _annotations(exposure: Exposure) -> dict[str, str]:
         "scheme": exposure,
         # A zone whose last target is gone still answers. What crosses zones is paid for.
         "attributes": "load_balancing.cross_zone.enabled=true",
+        # A request that waits for a model to start has no byte to show for up to half an hour; the load balancer's own
+        # 350 seconds would cut it off. This is the longest that it knows.
+        "listener-attributes.TCP-443": f"tcp.idle_timeout.seconds={LONGEST_IDLE_SECONDS}",
         # Pods see their clients' addresses, as behind Google's load balancers, and need no PROXY protocol, which a
         # health check would have to speak as well. The price: a pod cannot reach, through the load balancer, a target
         # on its own node (ELB, "Client IP preservation"); inside the cluster use the service's name.

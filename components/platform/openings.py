@@ -90,15 +90,12 @@ MILVUS = Pods(namespace="mlops-data", labels={"app.kubernetes.io/name": "milvus"
 _DATA: Final = Pods(namespace="mlops-data")
 _MONITORING: Final = Pods(namespace="monitoring")
 _SERVING: Final = Pods(namespace="mlops-serving")
-_SYSTEM: Final = Pods(namespace="mlops-system")
 _TRAINING: Final = Pods(namespace="mlops-training")
 
 _HTTPS: Final = 443
 _LITELLM_PORT: Final = 4000
 _MILVUS_PORT: Final = 19530
 _MLFLOW_PORT: Final = 5000
-_POSTGRES: Final = 5432
-_REDIS: Final = 6379
 _MODEL_PORTS: Final = (8000, 8001, 8080)  # vLLM and Triton HTTP, Triton gRPC, KServe's own runtimes
 _MODEL_METRICS: Final = (8000, 8002, 8080)  # vLLM, Triton, KServe's own runtimes
 
@@ -127,23 +124,18 @@ _BETWEEN_NAMESPACES: Final = (
     Opening(source=_DATA, target="cloud-apis", ports=(_HTTPS,), why="Raw and processed data; vectors."),
     Opening(source=_DATA, target="api-server", ports=(_HTTPS,), why="Ray's autoscaler asks for workers."),
     Opening(source=_DATA, target=MLFLOW, ports=(_MLFLOW_PORT,), why="Steps of pipelines log what they did."),
+    Opening(source=_DATA, target=LITELLM, ports=(_LITELLM_PORT,), why="Documents are embedded by models."),
     Opening(source=_TRAINING, target=_TRAINING, ports=(), why="NCCL and torch rendezvous choose their ports."),
     Opening(source=_TRAINING, target="cloud-apis", ports=(_HTTPS,), why="Training data, checkpoints, artifacts."),
     Opening(source=_TRAINING, target=MLFLOW, ports=(_MLFLOW_PORT,), why="Runs log metrics and register models."),
+    Opening(source=_TRAINING, target=LITELLM, ports=(_LITELLM_PORT,), why="Evaluations call the models they judge."),
     Opening(source=_SERVING, target=_SERVING, ports=_MODEL_PORTS, why="The model gateway calls the models."),
     Opening(source=_SERVING, target="cloud-apis", ports=(_HTTPS,), why="Models are loaded from the object store."),
-    Opening(source=_SERVING, target="stores", ports=(_POSTGRES, _REDIS), why="Keys, budgets and cached answers."),
     Opening(source=_SERVING, target=MILVUS, ports=(_MILVUS_PORT,), why="Retrieval for augmented generation."),
-    Opening(source=LITELLM, target="internet", ports=(_HTTPS,), why="Hosted models to fall back to."),
-    Opening(source=GATEWAY, target=LITELLM, ports=(_LITELLM_PORT,), why="Every call of a model."),
-    Opening(source=_SYSTEM, target="api-server", ports=(_HTTPS,), why="Operators of jobs, models and pipelines."),
-    Opening(source=_SYSTEM, target="cloud-apis", ports=(_HTTPS,), why="Artifacts of runs and pipelines."),
-    Opening(source=_SYSTEM, target="stores", ports=(_POSTGRES,), why="Runs, registered models, pipelines."),
     Opening(source=_MONITORING, target="api-server", ports=(_HTTPS,), why="What there is to watch is listed there."),
     Opening(source=_MONITORING, target="cloud-apis", ports=(_HTTPS,), why="Logs and traces go to the object store."),
     Opening(source=SCRAPER, target="nodes", ports=(9100, 10250), why="Metrics of nodes and of their containers."),
     Opening(source=SCRAPER, target=_SERVING, ports=_MODEL_METRICS, why="Metrics of models."),
-    Opening(source=SCRAPER, target=LITELLM, ports=(_LITELLM_PORT,), why="Metrics of the model gateway."),
     Opening(source=SCRAPER, target=_DATA, ports=(8080, 9091), why="Metrics of Ray and of Milvus."),
 )
 

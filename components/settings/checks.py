@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from components.capacity import DAEMONSETS, NodeShape, for_workloads, shortfalls, smallest_fitting, times, total
 from components.capacity.ec2 import CATALOGUE, REGIONS, pod_addresses, shape_of, zones_of
+from components.settings import model_checks
 from components.settings.nodes import NodeGroupSettings
 from components.settings.platform import rules
 from components.settings.root import Settings
@@ -214,6 +215,7 @@ def _systems_have_what_they_need(settings: Settings) -> Iterator[Problem]:
     platform = settings.platform
     for rule in (
         rules.gateway,
+        rules.vectors,
         rules.delivery,
         rules.experiments,
         rules.workflows,
@@ -227,6 +229,11 @@ def _systems_have_what_they_need(settings: Settings) -> Iterator[Problem]:
 
 def _the_model_gateway_has_what_it_needs(settings: Settings) -> Iterator[Problem]:
     for path, message in rules.model_gateway(settings.platform, [model.name for model in settings.hosted_models]):
+        yield Problem(path, message)
+
+
+def _models_can_be_served(settings: Settings) -> Iterator[Problem]:
+    for path, message in model_checks.models(settings):
         yield Problem(path, message)
 
 
@@ -248,6 +255,7 @@ CHECKS: tuple[Check, ...] = (
     Check(frozenset({"aws", "platform"}), _acme_can_prove_the_domain),
     Check(frozenset({"platform"}), _systems_have_what_they_need),
     Check(frozenset({"platform", "hosted_models"}), _the_model_gateway_has_what_it_needs),
+    Check(model_checks.SECTIONS, _models_can_be_served),
 )
 
 

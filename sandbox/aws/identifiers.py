@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import uuid
 from collections.abc import Callable, Mapping
@@ -129,6 +130,14 @@ def _rule(inputs: Properties, _raw: str) -> str:
     return f"sgrule-{secrets.randbelow(10**10)}"
 
 
+def _component(inputs: Properties) -> str:
+    return str(json.loads(inputs["desiredState"]).get("InferenceComponentName") or secrets.token_hex(9)[:17])
+
+
+def _region_of(inputs: Properties) -> str:
+    return str(inputs.get("region") or "us-east-1")
+
+
 IDENTIFIED: Final[Mapping[str, Identified]] = {
     "aws:ec2/vpc:Vpc": _ec2("vpc", "vpc"),
     "aws:ec2/subnet:Subnet": _ec2("subnet", "subnet"),
@@ -244,6 +253,26 @@ IDENTIFIED: Final[Mapping[str, Identified]] = {
         new_id=lambda i, _: f"{ACCOUNT_ID}:{i['name']}",
         arn=lambda place, _, raw: place.arn("budgets", raw, regional=False),
         is_global=True,
+    ),
+    "aws:sagemaker/model:Model": _named("sagemaker", _of("model/{name}"), _field("name")),
+    "aws:sagemaker/endpointConfiguration:EndpointConfiguration": _named(
+        "sagemaker", _of("endpoint-config/{name}"), _field("name")
+    ),
+    "aws:sagemaker/endpoint:Endpoint": _named("sagemaker", _of("endpoint/{name}"), _field("name")),
+    "aws:appautoscaling/target:Target": Identified(
+        raw=lambda _: f"scalable-target/{secrets.token_hex(16)[:26]}",
+        new_id=_field("resourceId"),
+        arn=lambda place, _, raw: place.arn("application-autoscaling", raw),
+    ),
+    "aws:appautoscaling/policy:Policy": Identified(
+        raw=lambda i: f"resource/{i['serviceNamespace']}/{i['resourceId']}:policyName/{i['name']}",
+        new_id=_field("name"),
+        arn=lambda place, _, raw: place.arn("autoscaling", f"scalingPolicy:{uuid.uuid4()}:{raw}"),
+    ),
+    # Cloud Control gives a resource the identifier of its own type; that of an inference component is its ARN.
+    "aws:cloudcontrol/resource:Resource": Identified(
+        raw=_component,
+        new_id=lambda i, raw: Place(_region_of(i)).arn("sagemaker", f"inference-component/{raw}"),
     ),
     "aws:autoscaling/tag:Tag": Identified(new_id=lambda i, _: f"{i['autoscalingGroupName']},{i['tag']['key']}"),
 }

@@ -12,7 +12,10 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 REPLACING: Final[Mapping[str, Sequence[str]]] = {
+    "aws:appautoscaling/policy:Policy": ("resourceId", "scalableDimension", "serviceNamespace"),
+    "aws:appautoscaling/target:Target": ("resourceId", "scalableDimension", "serviceNamespace"),
     "aws:budgets/budget:Budget": ("accountId",),
+    "aws:cloudcontrol/resource:Resource": ("typeName",),
     "aws:cloudwatch/logGroup:LogGroup": ("logGroupClass",),
     "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup": ("vpcId",),
     "aws:ec2/eip:Eip": (
@@ -255,6 +258,22 @@ REPLACING: Final[Mapping[str, Sequence[str]]] = {
         "bucket",
         "expectedBucketOwner",
     ),
+    "aws:sagemaker/endpointConfiguration:EndpointConfiguration": (
+        "asyncInferenceConfig",
+        "dataCaptureConfig",
+        "executionRoleArn",
+        "kmsKeyArn",
+        "productionVariants",
+        "shadowProductionVariants",
+    ),
+    "aws:sagemaker/model:Model": (
+        "containers",
+        "enableNetworkIsolation",
+        "executionRoleArn",
+        "inferenceExecutionConfig",
+        "primaryContainer",
+        "vpcConfig",
+    ),
     "aws:secretsmanager/secretVersion:SecretVersion": (
         "secretId",
         "secretString",
@@ -280,6 +299,7 @@ ONLY_BY_NAME: Final = frozenset(
         "aws:kms/alias:Alias",
         "aws:rds/eventSubscription:EventSubscription",
         "aws:rds/subnetGroup:SubnetGroup",
+        "aws:sagemaker/endpoint:Endpoint",
         "aws:secretsmanager/secret:Secret",
     }
 )

@@ -195,7 +195,7 @@ class FullStack:
 
     def __init__(self, stack: str, home: Path) -> None:
         self.stack = stack
-        self.sandbox = Sandbox(ROOT, home)
+        self.sandbox = Sandbox(ROOT, home, {"SANDBOX_SAVE": "end"})  # saving each step is most of the time of an `up`
 
     @cached_property
     def up(self) -> Answer:

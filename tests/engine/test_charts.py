@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -19,25 +20,31 @@ pytestmark = pytest.mark.engine
 
 _NOT_HERE: Final = 2  # the check's exit code where it has no charts to check with
 
-_LATER: Final = "a system that a stack installs by naming its section, and that neither shipped stack names yet"
+# Values of the chart etcd 8.12.0, which Milvus brings as an archive: the check reads no archives. That etcd
+# has them is in its own values.yaml; what they do is seen in the rendering tier.
+_OF_SUBCHARTS: Final = {
+    "milvus": ("etcd", ("containerSecurityContext", "podAntiAffinityPreset", "podSecurityContext", "serviceAccount"))
+}
 
 # Charts that neither shipped stack installs, and what they are for.
 NOT_IN_THESE_STACKS: Final[dict[ChartName, str]] = {
     "gpu-operator": "nodes whose image brings no NVIDIA driver: on-prem and Google Cloud",
-    "argo-workflows": _LATER,
-    "jobset": _LATER,
-    "keda-add-ons-http": _LATER,
-    "kserve-crd": _LATER,
-    "kserve-resources": _LATER,
-    "kubeflow-trainer": _LATER,
-    "kuberay-operator": _LATER,
-    "milvus": _LATER,
     "metrics-server": "on-prem; EKS has it as an add-on, GKE by itself",
 }
 
 
 def _releases(stack: FullStack) -> list[Resource]:
     return [one for one in resources(stack.exported_in_clear) if one.type == RELEASE]
+
+
+def _without_subcharts(exported: dict[str, Any]) -> dict[str, Any]:
+    state = copy.deepcopy(exported)
+    for resource in state["deployment"]["resources"]:
+        if resource["type"] == RELEASE and resource["inputs"]["chart"] in _OF_SUBCHARTS:
+            part, keys = _OF_SUBCHARTS[resource["inputs"]["chart"]]
+            for key in keys:
+                resource["inputs"]["values"][part].pop(key, None)
+    return state
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +62,7 @@ def test_no_release_sets_a_value_that_its_chart_does_not_have(check: Path, full_
     """Helm ignores such a value in silence."""
     answer = subprocess.run(
         [sys.executable, str(check)],
-        input=json.dumps(full_stack.exported_in_clear), capture_output=True, text=True, check=False,
+        input=json.dumps(_without_subcharts(full_stack.exported_in_clear)), capture_output=True, text=True, check=False,
     )  # fmt: skip
     if answer.returncode == _NOT_HERE:
         pytest.skip(answer.stdout.strip())

@@ -11,6 +11,7 @@ import pulumi_kubernetes as kubernetes
 import pytest
 from aws_stack import HERE, rendered, run, statements
 from conftest import ACCOUNT, REGION, Recorder
+from platform_site import site
 from pulumi_aws import Provider, iam
 
 from components.aws.identity import ClusterIssuer
@@ -21,6 +22,7 @@ from components.aws.load_balancers import (
     permissions,
     service_annotations,
 )
+from components.platform.activation import own_timeouts
 
 pytestmark = pytest.mark.unit
 
@@ -167,3 +169,11 @@ def test_an_internal_service_never_faces_the_internet():
         assert all(key.startswith(prefix) for key in texts)
         assert all(isinstance(value, str) for value in texts.values()), "Kubernetes takes texts only"
         assert texts[f"{prefix}type"] == "external"
+
+
+def test_a_held_request_outlives_every_hop_before_the_load_balancer_gives_it_up():
+    """With the shipped cold start and the longest answer that settings allow."""
+    waits: list[int] = []
+    run(lambda: waits.append(own_timeouts(site({"serving": {"answerSeconds": 3600}})).idle))
+    told = service_annotations()["internal"]["service.beta.kubernetes.io/aws-load-balancer-listener-attributes.TCP-443"]
+    assert int(told.removeprefix("tcp.idle_timeout.seconds=")) >= waits[0]

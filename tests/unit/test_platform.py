@@ -1,4 +1,4 @@
-"""The platform as a whole: what is installed, and what is said of settings that do nothing."""
+"""The platform as a whole: what is installed, and what is left out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,22 @@ from components.settings import Settings, parse
 pytestmark = pytest.mark.unit
 
 NEEDED = {"owner": "ml-platform", "costCenter": "ml"}
-SECTIONS = ("secrets", "certificates", "mesh", "gateway", "scheduling", "gpus", "autoscaling", "backups", "delivery")
+LEARNING = ("ray", "vectors", "experiments", "workflows", "pipelines", "training", "modelGateway", "serving")
+SECTIONS = (
+    *("secrets", "certificates", "mesh", "gateway", "scheduling", "gpus", "autoscaling", "backups", "delivery"),
+    *LEARNING,
+)
+# Who needs a section, and must be switched off with it. Nobody needs the others: they are left out together.
+NEEDED_BY = {
+    "secrets": ("delivery", "vectors", "experiments", "workflows", "pipelines", "training", "modelGateway"),
+    "certificates": ("gateway", "serving"),
+    "mesh": ("gateway", "vectors"),
+    "scheduling": ("training",),
+    "autoscaling": ("serving",),
+    "delivery": ("pipelines", "training"),
+    "workflows": ("pipelines",),
+}
+OFF = {"enabled": False}
 RELEASE = "kubernetes:helm.sh/v3:Release"
 
 
@@ -22,7 +37,7 @@ def settings(**platform: object) -> Settings:
 
 
 def test_with_everything_switched_off_only_the_namespaces_remain(recorded: Recorder):
-    off = settings(**{section: {"enabled": False} for section in SECTIONS})
+    off = settings(**dict.fromkeys(SECTIONS, OFF))
 
     def program() -> None:
         Platform("platform", PlatformArgs(foundation=site().foundation, settings=off))
@@ -32,14 +47,10 @@ def test_with_everything_switched_off_only_the_namespaces_remain(recorded: Recor
     assert [one for one in recorded.resources if one.type == "kubernetes:core/v1:Namespace"]
 
 
-@pytest.mark.parametrize("section", SECTIONS)
-def test_each_system_can_be_left_out_by_itself_or_the_settings_say_who_needs_it(recorded: Recorder, section: str):
-    needed_by = {
-        "secrets": {"delivery": {"enabled": False}},
-        "certificates": {"gateway": {"enabled": False}},
-        "mesh": {"gateway": {"enabled": False}},
-    }
-    without = settings(**{section: {"enabled": False}}, **needed_by.get(section, {}))
+@pytest.mark.parametrize("section", [*NEEDED_BY, "ray"])
+def test_a_system_can_be_left_out_with_those_that_need_it(recorded: Recorder, section: str):
+    unneeded = [one for one in SECTIONS if one not in NEEDED_BY] if section == "ray" else []
+    without = settings(**dict.fromkeys((section, *unneeded, *NEEDED_BY.get(section, ())), OFF))
 
     def program() -> None:
         Platform("platform", PlatformArgs(foundation=site().foundation, settings=without))
@@ -52,7 +63,7 @@ def test_what_is_switched_off_opens_no_way_and_reads_no_credential():
     everything: list[int] = []
 
     def program() -> None:
-        off = site({"delivery": {"enabled": False}, "gateway": {"enabled": False}})
+        off = site(dict.fromkeys(SECTIONS, OFF))
         assert list(secret_entries(off)) == []
         everything.extend((len(list(openings(site()))), len(list(openings(off)))))
 
@@ -60,19 +71,13 @@ def test_what_is_switched_off_opens_no_way_and_reads_no_credential():
     assert everything[0] > everything[1]
 
 
-LEARNING = ("ray", "vectors", "experiments", "workflows", "pipelines", "training", "modelGateway", "serving")
-
-
-def releases_of(recorded: Recorder, **platform: object) -> set[str]:
-    given = settings(**platform)
+def test_everything_is_installed_unless_it_is_switched_off(recorded: Recorder):
+    given = settings()
 
     def program() -> None:
         Platform("platform", PlatformArgs(foundation=site(teams=given.teams).foundation, settings=given))
 
     run(program)
-    return {one.name for one in recorded.resources if one.parent.startswith("platform-ml")}
-
-
-def test_the_systems_of_learning_are_installed_where_their_section_is_given(recorded: Recorder):
-    assert releases_of(recorded) == set()
-    assert releases_of(recorded, **{section: {} for section in LEARNING})
+    made = {one.name.removeprefix("platform-").removeprefix("ml-") for one in recorded.resources}
+    named = {"modelGateway": "models"}
+    assert {named.get(section, section) for section in SECTIONS} <= made

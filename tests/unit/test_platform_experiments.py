@@ -19,10 +19,10 @@ from components.platform.experiments import (
     TRACKING_URI,
     Experiments,
     ExperimentsArgs,
-    openings,
     own_sign_in,
 )
 from components.platform.openings import MLFLOW, Opening, Pods, common_openings
+from components.platform.platform import openings as ways_of_all
 from components.platform.quotas import SHARES
 from components.settings.platform import PlatformSettings
 from components.settings.platform.experiments import ExperimentSettings
@@ -149,7 +149,7 @@ def test_a_host_that_is_not_published_is_neither_exempt_nor_opened():
 
 def ways(settings: dict[str, Any] | None = None) -> list[Opening]:
     found: list[Opening] = []
-    run(lambda: found.extend([*common_openings((), internet=True), *openings(site(settings))]))
+    run(lambda: found.extend([*common_openings((), internet=True), *ways_of_all(site(settings))]))
     return found
 
 

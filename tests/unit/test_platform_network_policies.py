@@ -14,7 +14,7 @@ from platform_site import site
 
 from components.platform.namespaces import ROOMS
 from components.platform.network_policies import CLOSED, HBONE, network_policies, ranges
-from components.platform.openings import GATEWAY, MLFLOW, SCRAPER, Opening, Pods
+from components.platform.openings import GATEWAY, LITELLM, MLFLOW, SCRAPER, Opening, Pods
 from components.platform.reach import EVERYTHING, Endpoint, Pod, PortRange, Way, allowed, reach
 
 pytestmark = pytest.mark.unit
@@ -142,7 +142,6 @@ def test_probes_reach_pods_of_the_mesh_from_the_meshs_own_address_and_from_nowhe
         ("team-nlp", "mlops-training"),
         ("team-nlp", "mlops-data"),
         ("team-nlp", "argocd"),
-        ("mlops-training", "mlops-serving"),
         ("mlops-training", "monitoring"),
         ("mlops-serving", "mlops-training"),
         ("istio-ingress", "mlops-training"),
@@ -160,6 +159,12 @@ def test_these_namespaces_do_not_reach_each_other(
         if way.source.startswith(f"{source}/") and way.target.startswith(f"{target}/")
     ]
     assert crossing == []
+
+
+def test_jobs_reach_models_through_the_model_gateway_only(policies: list[dict[str, Any]]):
+    job = Pod(namespace="mlops-training", labels={"app": "job"})
+    assert opens(policies, job, Pod(namespace="mlops-serving", labels=dict(LITELLM.labels)), 4000)
+    assert not opens(policies, job, Pod(namespace="mlops-serving", labels={"app": "isvc.llama-predictor"}), 8000)
 
 
 @pytest.mark.parametrize("namespace", ["mlops-training", "mlops-serving", "mlops-data", "team-nlp"])

@@ -45,11 +45,10 @@ ARTIFACTS: Final = ObjectGrant(bucket="mlflow", access="read-write", prefix=f"{A
 CLIENT_SECRET: Final = "mlflow-client"
 """Secret with the environment of a client: ``MLFLOW_TRACKING_URI``, an account, and where artifacts are."""
 
-CLIENT_NAMESPACES: Final[tuple[Namespace, ...]] = ("argo", "kubeflow", "mlops-data", "mlops-training")
+CLIENT_NAMESPACES: Final[tuple[Namespace, ...]] = ("kubeflow", "mlops-data", "mlops-training")
 """Where :data:`CLIENT_SECRET` is. Teams have accounts of their own: what is here, whoever runs jobs there can read."""
 
 _JOBS: Final = Pods(namespace=NAMESPACE, labels=JOB_LABELS)
-_LOGS: Final = "Steps log what they did."
 
 
 def openings(site: Site) -> tuple[Opening, ...]:
@@ -60,8 +59,6 @@ def openings(site: Site) -> tuple[Opening, ...]:
         Opening(source=MLFLOW, target="cloud-apis", ports=(443,), why="Artifacts that its pages show."),
         Opening(source=_JOBS, target="stores", ports=(5432,), why="Tables are brought to the version of the server."),
         Opening(source=_JOBS, target=MLFLOW, ports=(PORT,), why="Accounts are made."),
-        Opening(source=Pods(namespace="kubeflow"), target=MLFLOW, ports=(PORT,), why=_LOGS),
-        Opening(source=Pods(namespace="argo"), target=MLFLOW, ports=(PORT,), why=_LOGS),
         Opening(source=SCRAPER, target=MLFLOW, ports=(METRICS_PORT,), why="Metrics: rates, errors, times of requests."),
         *outside,
     )

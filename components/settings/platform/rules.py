@@ -68,6 +68,18 @@ def experiments(platform: PlatformSettings) -> Iterator[tuple[str, str]]:
         yield "platform.experiments.host", f"must be one label below platform.gateway.domain {domain}; got {host}"
 
 
+def vectors(platform: PlatformSettings) -> Iterator[tuple[str, str]]:
+    """Paths and messages: what the vector database lacks."""
+    if not platform.vectors.enabled:
+        return
+    for name, enabled, why in (
+        ("secrets", platform.secrets.enabled, "for its accounts"),
+        ("mesh", platform.mesh.enabled, "which encrypts what goes to it"),
+    ):
+        if not enabled:
+            yield "platform.vectors.enabled", f"needs platform.{name}.enabled, {why}"
+
+
 def delivery(platform: PlatformSettings) -> Iterator[tuple[str, str]]:
     """Paths and messages: what delivery from Git lacks."""
     if not platform.delivery.enabled:
@@ -148,3 +160,21 @@ def serving(platform: PlatformSettings) -> Iterator[tuple[str, str]]:
             f"with its margin {needed:g} s, but platform.controllers.clusterAutoscaler.maxNodeProvisionMinutes gives a "
             f"node up after {autoscaler.max_node_provision_minutes}; raise that, or lower this",
         )
+
+
+def grafana(platform: PlatformSettings) -> Iterator[tuple[str, str]]:
+    """Paths and messages: what dashboards lack."""
+    settings, domain = platform.grafana, platform.gateway.domain
+    if not settings.enabled:
+        return
+    for name, enabled, why in (
+        ("metrics", platform.metrics.enabled, "which it shows and with which it is installed"),
+        ("secrets", platform.secrets.enabled, "for its database"),
+    ):
+        if not enabled:
+            yield "platform.grafana.enabled", f"needs platform.{name}.enabled, {why}"
+    host = settings.published_at(domain)
+    if host and platform.gateway.enabled and host.partition(".")[2] != domain:
+        yield "platform.grafana.host", f"must be one label below platform.gateway.domain {domain}; got {host}"
+    if settings.sso and not platform.gateway.enabled:
+        yield "platform.grafana.sso", "needs platform.gateway.enabled: the issuer sends people back through it"
