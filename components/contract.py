@@ -118,6 +118,23 @@ class NodePool:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AuditLog:
+    """Where the record of calls of the Kubernetes API is kept. Everything here is plain.
+
+    Attributes:
+        kind: Which reader fits.
+        place: The log group.
+        prefix: What its streams' names begin with.
+        region: Region of the place.
+    """
+
+    kind: Literal["cloudwatch"]
+    place: str
+    prefix: str
+    region: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Cluster:
     """The Kubernetes cluster.
 
@@ -134,6 +151,7 @@ class Cluster:
         access_groups: Kubernetes group of everybody with a role; plain.
         team_groups: Kubernetes group of every team, by team; plain.
         networks: Addresses around the pods.
+        audit_log: Where calls of the API are recorded; none where pods cannot read it.
         ready: Resources that must exist before pods can run (nodes, DNS, network plugin); for ``depends_on``.
     """
 
@@ -149,6 +167,7 @@ class Cluster:
     access_groups: Mapping[AccessRole, str]
     team_groups: Mapping[str, str]
     networks: Networks
+    audit_log: AuditLog | None = None
     ready: tuple[pulumi.Resource, ...]
 
 
@@ -306,7 +325,35 @@ class HostedModelGrant:
     region: str
 
 
-Grant = ObjectGrant | SecretGrant | DnsGrant | HostedModelGrant
+@dataclass(frozen=True, kw_only=True)
+class EndpointGrant:
+    """Asking models on endpoints that a cloud manages for this stack; changing nothing about them.
+
+    Attributes:
+        service: Whose endpoints they are.
+        endpoints: Their names.
+        components: Names of the parts of those endpoints that are asked by a name of their own.
+        region: Region of the endpoints; plain.
+    """
+
+    service: Literal["sagemaker", "vertex"]
+    endpoints: Sequence[str]
+    components: Sequence[str] = ()
+    region: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditLogGrant:
+    """Reading the record of calls of the Kubernetes API.
+
+    Attributes:
+        log: The record, as the cluster names it.
+    """
+
+    log: AuditLog
+
+
+Grant = ObjectGrant | SecretGrant | DnsGrant | HostedModelGrant | EndpointGrant | AuditLogGrant
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -376,6 +423,18 @@ class DnsZone:
     region: str
 
 
+class ModelHosting(Protocol):
+    """The cloud's own service for model endpoints, as far as the foundation prepares it.
+
+    What an endpoint needs differs from cloud to cloud: the adapter of a service takes its own foundation's kind.
+    """
+
+    @property
+    def service(self) -> Literal["sagemaker", "vertex"]:
+        """Which service it is."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Foundation:
     """Everything below the platform.
@@ -384,6 +443,7 @@ class Foundation:
         cloud: Which foundation this is; for messages and outputs, not for decisions.
         region: Region or site; plain.
         dns: The DNS zone; none where the settings name none.
+        model_hosting: The cloud's own service for model endpoints; none where there is none.
     """
 
     cloud: Literal["aws", "gcp", "onprem"]
@@ -398,3 +458,4 @@ class Foundation:
     registry: Registry
     load_balancers: LoadBalancers
     dns: DnsZone | None
+    model_hosting: ModelHosting | None = None

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pulumi
 
 from components.contract import Foundation
 
 
-def export(foundation: Foundation) -> None:
-    """Export the stack's outputs."""
+def export(foundation: Foundation, models: Mapping[str, pulumi.Output[Any]]) -> None:
+    """Export the stack's outputs; ``models`` is what people want to know of each model, by name."""
     cluster = foundation.cluster
     pulumi.export("cloud", foundation.cloud)
     pulumi.export("region", foundation.region)
@@ -35,3 +38,4 @@ def export(foundation: Foundation) -> None:
     pulumi.export("secrets", {purpose: ref.key for purpose, ref in foundation.secrets.entries.items()})
     pulumi.export("registry", foundation.registry.host)
     pulumi.export("modelVolumes", dict(foundation.files.volumes))
+    pulumi.export("models", dict(models))

@@ -68,12 +68,16 @@ _ISTIO: Final = "https://istio-release.storage.googleapis.com/charts"
 # renovate: datasource=helm depName=istiod registryUrl=https://istio-release.storage.googleapis.com/charts
 ISTIO: Final = "1.30.3"
 
+# Where the community keeps the charts of Loki and Tempo since March 2026.
+_GRAFANA: Final = "oci://ghcr.io/grafana-community/helm-charts"
+
 _KSERVE: Final = "oci://ghcr.io/kserve/charts"
 # One version for KServe's definitions and its controller: they are released together.
 # renovate: datasource=docker depName=kserve packageName=ghcr.io/kserve/charts/kserve-resources
 KSERVE: Final = "v0.20.0"
 
 ChartName = Literal[
+    "alloy",
     "argo-cd",
     "argo-workflows",
     "aws-load-balancer-controller",
@@ -81,6 +85,7 @@ ChartName = Literal[
     "cluster-autoscaler",
     "dcgm-exporter",
     "external-secrets",
+    "gateway-crds",
     "gpu-operator",
     "istio-base",
     "istio-cni",
@@ -91,11 +96,15 @@ ChartName = Literal[
     "keda-add-ons-http",
     "kserve-crd",
     "kserve-resources",
+    "kube-prometheus-stack",
     "kubeflow-trainer",
     "kuberay-operator",
+    "loki",
     "metrics-server",
     "milvus",
     "nvidia-device-plugin",
+    "opentelemetry-collector",
+    "tempo",
     "velero",
     "volcano",
     "ztunnel",
@@ -108,6 +117,8 @@ def _chart(repository: str, name: str, version: str) -> Chart:
 
 # The comment above each line tells Renovate where newer versions are announced.
 CHARTS: Final[dict[ChartName, Chart]] = {
+    # renovate: datasource=helm depName=alloy registryUrl=https://grafana.github.io/helm-charts
+    "alloy": _chart("https://grafana.github.io/helm-charts", "alloy", version="1.11.1"),
     # renovate: datasource=helm depName=argo-cd registryUrl=https://argoproj.github.io/argo-helm
     "argo-cd": _chart("https://argoproj.github.io/argo-helm", "argo-cd", version="10.1.1"),
     # renovate: datasource=helm depName=argo-workflows registryUrl=https://argoproj.github.io/argo-helm
@@ -124,6 +135,8 @@ CHARTS: Final[dict[ChartName, Chart]] = {
     "dcgm-exporter": _chart("https://nvidia.github.io/dcgm-exporter/helm-charts", "dcgm-exporter", version="4.8.2"),
     # renovate: datasource=helm depName=external-secrets registryUrl=https://charts.external-secrets.io
     "external-secrets": _chart("https://charts.external-secrets.io", "external-secrets", version="2.9.0"),
+    # renovate: datasource=docker depName=gateway-crds-helm packageName=docker.io/envoyproxy/gateway-crds-helm
+    "gateway-crds": _chart("oci://docker.io/envoyproxy", "gateway-crds-helm", version="v1.9.0"),
     # renovate: datasource=helm depName=gpu-operator registryUrl=https://helm.ngc.nvidia.com/nvidia
     "gpu-operator": _chart("https://helm.ngc.nvidia.com/nvidia", "gpu-operator", version="v26.7.0"),
     "istio-base": _chart(_ISTIO, "base", ISTIO),
@@ -138,10 +151,16 @@ CHARTS: Final[dict[ChartName, Chart]] = {
     "keda-add-ons-http": _chart("https://kedacore.github.io/charts", "keda-add-ons-http", version="0.15.0"),
     "kserve-crd": _chart(_KSERVE, "kserve-crd", KSERVE),
     "kserve-resources": _chart(_KSERVE, "kserve-resources", KSERVE),
+    # renovate: datasource=helm depName=kube-prometheus-stack registryUrl=https://prometheus-community.github.io/helm-charts
+    "kube-prometheus-stack": _chart(
+        "https://prometheus-community.github.io/helm-charts", "kube-prometheus-stack", version="88.5.3"
+    ),
     # renovate: datasource=docker depName=kubeflow-trainer packageName=ghcr.io/kubeflow/charts/kubeflow-trainer
     "kubeflow-trainer": _chart("oci://ghcr.io/kubeflow/charts", "kubeflow-trainer", version="2.3.0"),
     # renovate: datasource=helm depName=kuberay-operator registryUrl=https://ray-project.github.io/kuberay-helm
     "kuberay-operator": _chart("https://ray-project.github.io/kuberay-helm", "kuberay-operator", version="1.7.0"),
+    # renovate: datasource=docker depName=loki packageName=ghcr.io/grafana-community/helm-charts/loki
+    "loki": _chart(_GRAFANA, "loki", version="18.11.0"),
     # renovate: datasource=helm depName=metrics-server registryUrl=https://kubernetes-sigs.github.io/metrics-server
     "metrics-server": _chart("https://kubernetes-sigs.github.io/metrics-server", "metrics-server", version="3.13.1"),
     # renovate: datasource=helm depName=milvus registryUrl=https://zilliztech.github.io/milvus-helm
@@ -150,6 +169,13 @@ CHARTS: Final[dict[ChartName, Chart]] = {
     "nvidia-device-plugin": _chart(
         "https://nvidia.github.io/k8s-device-plugin", "nvidia-device-plugin", version="0.20.0"
     ),
+    # renovate: datasource=helm depName=opentelemetry-collector registryUrl=https://open-telemetry.github.io/opentelemetry-helm-charts
+    "opentelemetry-collector": _chart(
+        "https://open-telemetry.github.io/opentelemetry-helm-charts", "opentelemetry-collector", version="0.170.0"
+    ),
+    # The single process: tempo-distributed wants Kafka since 3.0.
+    # renovate: datasource=docker depName=tempo packageName=ghcr.io/grafana-community/helm-charts/tempo
+    "tempo": _chart(_GRAFANA, "tempo", version="2.2.4"),
     # renovate: datasource=helm depName=velero registryUrl=https://vmware-tanzu.github.io/helm-charts
     "velero": _chart("https://vmware-tanzu.github.io/helm-charts", "velero", version="12.1.0"),
     # renovate: datasource=helm depName=volcano registryUrl=https://volcano-sh.github.io/helm-charts
@@ -168,6 +194,7 @@ ImageName = Literal[
     "alpine",
     "deepspeed",
     "jobset",
+    "kserve-storage",
     "litellm",
     "milvus-backup",
     "mlflow",
@@ -204,6 +231,8 @@ IMAGES: Final[dict[ImageName, str]] = {
     # Released together with the chart jobset, which leaves it to its values.
     # renovate: datasource=docker depName=registry.k8s.io/jobset/jobset
     "jobset": _image("registry.k8s.io/jobset/jobset", version="v0.12.0"),
+    # What reads object stores for KServe; its Python, for loaders of ours. Released together with KServe's charts.
+    "kserve-storage": _image("docker.io/kserve/storage-initializer", version=KSERVE),
     # The branch that Kubeflow Pipelines is tested with; 9.0 has lost the sign-in that its metadata store uses.
     # renovate: datasource=docker depName=docker.io/library/mysql versioning=docker
     "mysql": _image("docker.io/library/mysql", version="8.4.7"),

@@ -77,11 +77,41 @@ class Pod:
                     yield Container(str(known.get("name")), known, first)
 
 
+def completed_elsewhere(resource: Resource) -> bool:
+    """Whether its pods lack what each model, or each training run, adds of its own: resources, and who they run as."""
+    return resource.type.rpartition(":")[2] in _RUNTIMES
+
+
 def pods(resource: Resource) -> list[Pod]:
-    """Every pod template in an object, of a built-in kind or of a custom resource."""
+    """Every pod template in an object, of a built-in kind or of a custom resource.
+
+    A model (InferenceService) or a training run (TrainJob) is the other half of a runtime's template: what it adds to
+    the template's container stands here as a container without an image.
+    """
     if not resource.type.startswith("kubernetes:") or resource.type == RELEASE:
         return []
+    if (path := _COMPLETING.get(resource.type.rpartition(":")[2])) is not None:
+        return _completing(resource, path)
     return list(_search(resource.get("spec"), {}, "spec")) if not resource.type.endswith(":Pod") else _bare(resource)
+
+
+_RUNTIMES: Final = frozenset({"ClusterServingRuntime", "ServingRuntime", "ClusterTrainingRuntime", "TrainingRuntime"})
+
+# By kind: where its pods are specified, and which part of that is the container.
+_COMPLETING: Final = {"InferenceService": ("predictor", "model"), "TrainJob": ("trainer", "")}
+
+
+def _completing(resource: Resource, path: tuple[str, str]) -> list[Pod]:
+    part, inner = path
+    spec = resource.get("spec", part)
+    if not isinstance(spec, dict):
+        return []
+    known = cast("dict[str, Any]", spec)
+    if "containers" in known:
+        return [Pod(known, {}, f"spec.{part}")]
+    own = known.get(inner) if inner else {"resources": known.get("resourcesPerNode")}
+    container = {"name": inner or part, **(cast("dict[str, Any]", own) if isinstance(own, dict) else {})}
+    return [Pod({**known, "containers": [container]}, {}, f"spec.{part}")]
 
 
 def _bare(resource: Resource) -> list[Pod]:

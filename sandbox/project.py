@@ -121,8 +121,8 @@ def environment(engine: Engine, providers: str) -> dict[str, str]:
             "PATH": os.pathsep.join(searched),
             "PYTHONPATH": os.pathsep.join(filter(None, (str(_HOST_FOLDER), os.environ.get("PYTHONPATH")))),
             "PULUMI_HOME": str(home / "pulumi"),
-            # Without the sidecar files for metadata: unlike the state itself they are not written in one step, and a kill
-            # at the wrong moment would leave one that the engine cannot read.
+            # Without the sidecar files for metadata: unlike the state itself they are not written in one step, and a
+            # kill at the wrong moment would leave one that the engine cannot read.
             "PULUMI_BACKEND_URL": f"file://{home / 'state'}?metadata=skip",
             "PULUMI_CONFIG_PASSPHRASE_FILE": str(passphrase),
             "PULUMI_SKIP_UPDATE_CHECK": "true",

@@ -15,7 +15,7 @@ from pulumi_aws import eks as aws_eks
 
 from components.aws.addons import addon
 from components.aws.identity import ClusterIssuer, trust
-from components.contract import AccessRole
+from components.contract import AccessRole, AuditLog
 from components.settings.cluster import AccessSettings
 from components.versions import AddonName
 
@@ -28,6 +28,16 @@ _POLICIES = {
     "edit": "AmazonEKSEditPolicy",
     "view": "AmazonEKSViewPolicy",
 }
+
+
+def log_group(cluster: str) -> str:
+    """Where the control plane of a cluster logs to."""
+    return f"/aws/eks/{cluster}/cluster"
+
+
+def audit_log(cluster: str, region: str) -> AuditLog:
+    """The record of API calls: a stream for each API server, beside those of the control plane's other logs."""
+    return AuditLog(kind="cloudwatch", place=log_group(cluster), prefix="kube-apiserver-audit-", region=region)
 
 
 # Kubernetes groups that access entries put people into; the platform's roles are bound to them. EKS takes no group
@@ -131,7 +141,7 @@ class Cluster(pulumi.ComponentResource):
         logs = cloudwatch.LogGroup(
             f"{name}-logs",
             # EKS writes to this name, and makes the group itself, without key or retention, where it is missing.
-            name=f"/aws/eks/{args.name}/cluster",
+            name=log_group(args.name),
             retention_in_days=args.log_retention_days,
             kms_key_id=args.logs_key_arn,
             opts=child,

@@ -11,7 +11,7 @@ from components import contract
 from components.aws.addons import Addons, AddonsArgs
 from components.aws.addresses import networks
 from components.aws.autoscaler import ClusterAutoscaler, ClusterAutoscalerArgs
-from components.aws.cluster import ACCESS_GROUPS, Cluster, ClusterArgs, access, team_group
+from components.aws.cluster import ACCESS_GROUPS, Cluster, ClusterArgs, access, audit_log, team_group
 from components.aws.identity import ClusterIssuer
 from components.aws.keys import Keys
 from components.aws.load_balancers import (
@@ -162,6 +162,7 @@ def build_compute(name: str, args: ComputeArgs, opts: pulumi.ResourceOptions) ->
                 settings.cluster.service_cidr,
                 interface_endpoints=bool(settings.network.interface_endpoints),
             ),
+            audit_log=audit_log(args.prefix, args.account.region),
             # With the autoscaler: what comes next may need more nodes than there are, and must be gone before it.
             ready=(*addons.ready, *autoscaled),
         ),

@@ -76,6 +76,11 @@ CATALOGUE: tuple[Credential, ...] = (
         generated={"key": Generated(length=48, prefix="sk-")},
     ),
     Credential(
+        purpose="litellm-smoke-key",
+        description="Key of the smoke tests of models at the LiteLLM gateway, with a small budget of its own.",
+        generated={"key": Generated(length=48, prefix="sk-")},
+    ),
+    Credential(
         purpose="litellm-salt-key",
         description="Encrypts the provider keys in LiteLLM's database; with another value they cannot be read again.",
         generated={"key": Generated(length=48, prefix="sk-")},
@@ -90,6 +95,7 @@ CATALOGUE: tuple[Credential, ...] = (
     database_user("mlflow-database", "mlflow", "the MLflow server"),
     database_user("argo-workflows-database", "argo_workflows", "the workflow archive"),
     database_user("pipelines-database", "pipelines", "Kubeflow Pipelines"),
+    database_user("grafana-database", "grafana", "Grafana"),
     Credential(
         purpose="mlflow-admin",
         description="First administrator of MLflow.",
@@ -109,9 +115,9 @@ CATALOGUE: tuple[Credential, ...] = (
     ),
     Credential(
         purpose="grafana-admin",
-        description="Administrator of Grafana.",
+        description="Administrator of Grafana; its secret key encrypts tokens of signed-in people in the database.",
         fixed={"username": "admin"},
-        generated={"password": Generated()},
+        generated={"password": Generated(), "secretKey": Generated(length=64)},
     ),
     Credential(
         purpose="argocd-admin",

@@ -19,6 +19,7 @@ from components.aws.database import CA_BUNDLE_URL, Database, DatabaseArgs
 from components.aws.files import CSI_DRIVER, AccessPoint, Files, FilesArgs
 from components.aws.identity import AwsIdentity
 from components.aws.keys import Keys, KeysArgs
+from components.aws.model_endpoints import AwsModelHosting
 from components.aws.network import Network, NetworkArgs
 from components.aws.objects import ROLES, Objects, ObjectsArgs, key_domain
 from components.aws.policy import Account
@@ -153,8 +154,13 @@ class AwsFoundation(pulumi.ComponentResource):
             SecretsArgs(
                 vault=vault,
                 more=[
-                    supplied(entry, "Argo CD; the operator fills it in.", *properties)
-                    for entry, properties in settings.platform.delivery.supplied.items()
+                    supplied(entry, f"{reader}; the operator fills it in.", *properties)
+                    for reader, entries in (
+                        ("Argo CD", settings.platform.delivery.supplied),
+                        ("Alertmanager", settings.platform.alerting.supplied),
+                        ("Grafana", settings.platform.grafana.supplied),
+                    )
+                    for entry, properties in entries.items()
                 ],
             ),
             child,
@@ -235,6 +241,15 @@ class AwsFoundation(pulumi.ComponentResource):
         }
         zone = settings.aws.hosted_zone_id
         dns = contract.DnsZone(kind="route53", id=zone, region=settings.aws.region) if zone else None
+        identity = AwsIdentity(
+            account=account,
+            issuer=compute.issuer,
+            bucket_arns=objects.arns,
+            bucket_key_arns=bucket_keys,
+            secrets=entries,
+            secrets_key_arn=keys.arns["secrets"],
+            dns=dns,
+        )
         self.result = contract.Foundation(
             cloud="aws",
             region=settings.aws.region,
@@ -251,20 +266,27 @@ class AwsFoundation(pulumi.ComponentResource):
             cache=contract.Cache(host=cache.host, port=cache.port, auth=cache.auth),
             files=contract.SharedFiles(csi_driver=CSI_DRIVER, volumes=files.volumes),
             secrets=contract.SecretStore(kind="aws-secrets-manager", region=settings.aws.region, entries=entries),
-            identity=AwsIdentity(
-                account=account,
-                issuer=compute.issuer,
-                bucket_arns=objects.arns,
-                bucket_key_arns=bucket_keys,
-                secrets=entries,
-                secrets_key_arn=keys.arns["secrets"],
-                dns=dns,
-            ),
+            identity=identity,
             registry=contract.Registry(
                 host=registry.host, repositories=registry.repositories, mirrors=registry.mirrors
             ),
             load_balancers=compute.load_balancers,
             dns=dns,
+            model_hosting=AwsModelHosting(
+                account=account,
+                provider=provider,
+                identity=identity,
+                vpc_id=network.vpc_id,
+                subnet_ids=network.private_subnet_ids,
+                storage_key_arn=keys.arns["storage"],
+                logs_key_arn=keys.arns["logs"],
+                capture_bucket_arn=objects.arns["logs"],
+                capture_bucket_url=objects.buckets["logs"].url,
+                capture_key_arn=bucket_keys["logs"],
+                alarm_topic_arn=alarms.topic_arn,
+                repositories=registry.repositories,
+                log_retention_days=settings.database.log_retention_days,
+            ),
         )
         self.register_outputs({"clusterName": compute.cluster.name, "vpcId": network.vpc_id})
 

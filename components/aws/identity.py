@@ -10,9 +10,11 @@ from pulumi_aws import iam
 
 from components.aws.policy import Account, Statement, render
 from components.contract import (
+    AuditLogGrant,
     BucketRole,
     DnsGrant,
     DnsZone,
+    EndpointGrant,
     Grant,
     HostedModelGrant,
     ObjectGrant,
@@ -145,6 +147,10 @@ class AwsIdentity:
                     statements += dns_statements(self.dns, self.account, number)
                 case HostedModelGrant():
                     statements += hosted_model_statements(one, self.account, number)
+                case EndpointGrant():
+                    statements += endpoint_statements(one, self.account, number)
+                case AuditLogGrant():
+                    statements.append(audit_statement(one, self.account, number))
         return statements
 
     def _secret_arns(self, entries: Sequence[str]) -> list[pulumi.Input[str]]:
@@ -274,6 +280,12 @@ def dns_statements(zone: DnsZone, account: Account, number: int) -> list[Stateme
     ]
 
 
+def audit_statement(grant: AuditLogGrant, account: Account, number: int) -> Statement:
+    """Reading one log group. CloudWatch decrypts for whoever may read it: the key is not the reader's."""
+    group = f"arn:{account.partition}:logs:{grant.log.region}:{account.id}:log-group:{grant.log.place}"
+    return Statement(sid=f"AuditLog{number}", actions=("logs:FilterLogEvents",), resources=(group, f"{group}:*"))
+
+
 # Inference profiles of Bedrock: a model's identifier with the geography in front in which it may be computed.
 _GEOGRAPHIES = ("us", "us-gov", "eu", "apac", "jp", "au", "ca", "global")
 
@@ -313,3 +325,21 @@ def hosted_model_statements(grant: HostedModelGrant, account: Account, number: i
 def _geography(model: str) -> str:
     prefix = model.partition(".")[0]
     return prefix if prefix in _GEOGRAPHIES else ""
+
+
+def endpoint_statements(grant: EndpointGrant, account: Account, number: int) -> list[Statement]:
+    """Asking these endpoints. Those of another cloud trust the role by its name: nothing is allowed here for them."""
+    if grant.service != "sagemaker":
+        return []
+    arn = f"arn:{account.partition}:sagemaker:{grant.region}:{account.id}"
+    return [
+        Statement(
+            sid=f"ModelEndpoints{number}",
+            actions=("sagemaker:InvokeEndpoint", "sagemaker:InvokeEndpointWithResponseStream"),
+            # IAM sees names of SageMaker in lower case.
+            resources=[
+                *(f"{arn}:endpoint/{name.lower()}" for name in grant.endpoints),
+                *(f"{arn}:inference-component/{name.lower()}" for name in grant.components),
+            ],
+        )
+    ]

@@ -165,6 +165,7 @@ def values(site: Site) -> dict[str, Any]:
     waits = own_timeouts(site)
     return {
         "operator": {"replicas": 0},
+        "logging": {part: {"format": "json"} for part in ("interceptor", "scaler")},
         "interceptor": {
             "pullPolicy": "IfNotPresent",  # the tag is a version
             "replicas": {"min": site.replicas, "max": max(site.replicas, settings.activation.max_replicas)},
@@ -256,11 +257,11 @@ def requests_trigger(route: str) -> dict[str, Any]:
     return {"type": "external-push", "metadata": {"scalerAddress": _SCALER_ADDRESS, "interceptorRoute": route}}
 
 
-def queue_trigger(url: str, query: str, per_server: int) -> dict[str, Any]:
+def metric_trigger(url: str, query: str, per_server: float) -> dict[str, Any]:
     """Adds servers by what they report; it cannot wake a model, because nothing reports while it has none."""
     return {
         "type": "prometheus",
-        "metadata": {"serverAddress": url, "query": query, "threshold": str(per_server), "activationThreshold": "0"},
+        "metadata": {"serverAddress": url, "query": query, "threshold": f"{per_server:g}", "activationThreshold": "0"},
     }
 
 

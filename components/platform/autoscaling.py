@@ -97,6 +97,11 @@ def values(site: Site) -> dict[str, Any]:
     ]
     return {
         "image": {"pullPolicy": "IfNotPresent"},  # the tag is a version
+        "logging": {
+            "operator": {"format": "json"},
+            "metricServer": {"zapEncoder": "json"},
+            "webhooks": {"format": "json"},
+        },
         "operator": {"replicaCount": site.replicas},
         "metricsServer": {"replicaCount": site.replicas},
         "webhooks": {"replicaCount": site.replicas},

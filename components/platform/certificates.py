@@ -264,6 +264,7 @@ def values(site: Site, annotations: Mapping[str, pulumi.Input[str]]) -> dict[str
             "podDisruptionBudget": {"enabled": several},  # of one replica; the chart's default
             "resources": {"requests": {"cpu": "10m", "memory": memory}, "limits": {"memory": limit}},
             "topologySpreadConstraints": [_spread(component)] if several else [],
+            "config": {"logging": {"format": "json"}},
         }
 
     return {

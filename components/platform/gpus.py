@@ -11,6 +11,7 @@ import pulumi
 
 from components.charts import release
 from components.contract import GPU_MODEL_LABEL, GPU_TAINT, ROLE_LABEL, NodePool
+from components.platform import gpu_counters
 from components.platform.openings import SCRAPER, Opening, Pods
 from components.platform.site import Site
 from components.settings.nodes import GPU_ROLES
@@ -215,6 +216,7 @@ def metrics_values() -> dict[str, Any]:
         },
         "serviceMonitor": {"enabled": False},
         "kubernetes": {"enablePodLabels": True, "podLabelAllowlistRegex": list(_POD_LABELS)},
+        "customMetrics": gpu_counters.csv(),
     }
 
 
@@ -255,6 +257,7 @@ def operator_values(site: Site) -> dict[str, Any]:
             "serviceMonitor": {"enabled": False},
             "enablePodLabels": True,
             "podLabelAllowlistRegex": list(_POD_LABELS),
+            "config": {"name": "dcgm-counters", "create": True, "data": gpu_counters.csv()},
             "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}},
         },
         "node-feature-discovery": discovery_values(site),

@@ -24,6 +24,7 @@ API: Final = "serving.kserve.io/v1beta1"
 _PRIORITY: Final[PriorityName] = "serving"
 _NAME: Final = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
 _GPU: Final = "nvidia.com/gpu"
+_WEIGHTS: Final = "weights"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,14 +43,18 @@ class ModelServer:
         gpu_model: Lower-case model such as ``a10g``; empty for any.
         arguments: Arguments after those of the runtime.
         environment: Variables besides those of the runtime.
+        model: What the server loads itself: a URL, a name, a path; empty where KServe fetches. It comes first.
+        claim: Volume claim that is mounted read-only at ``/mnt/models``; empty for none.
         storage_uri: What KServe fetches into ``/mnt/models`` before the server starts; empty where the server fetches.
         fewest: Servers at least; 0 for scale to zero.
         most: Servers at most.
         concurrency: Requests under way for which one server is enough.
         queued: Requests that wait in a server before another is added; 0 to look at requests under way alone.
+        cache_percent: Share of its KV cache in use before another is added; 0 not to look at it.
         shared_memory_mib: Size of ``/dev/shm``; counted in ``memory_mib``.
         disk_gib: For caches and temporary files.
         labels: Labels of everything that belongs to the model.
+        annotations: What else the InferenceService says of itself.
     """
 
     name: str
@@ -63,14 +68,18 @@ class ModelServer:
     gpu_model: str = ""
     arguments: Sequence[str] = ()
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    model: pulumi.Input[str] = ""
+    claim: str = ""
     storage_uri: str = ""
     fewest: int = 0
     most: int = 1
     concurrency: int = 32
     queued: int = 4
+    cache_percent: int = 0
     shared_memory_mib: int = 2048
     disk_gib: int = 20
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    annotations: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -79,13 +88,15 @@ class ModelServer:
             raise ValueError(
                 f"model {self.name}: needs 0 <= fewest <= most and most >= 1; got {self.fewest}, {self.most}"
             )
+        if self.storage_uri and (self.model or self.claim):
+            raise ValueError(f"model {self.name}: either KServe fetches (storage_uri), or the server (model, claim)")
         if self.shared_memory_mib >= self.memory_mib:
             raise ValueError(f"model {self.name}: shared_memory_mib must be below memory_mib, in which it is counted")
 
     @property
     def target(self) -> str:
-        """Name that KServe gives to the Deployment and the service of its servers."""
-        return f"{self.name}-predictor"
+        """Name of the Deployment and the service of its servers."""
+        return _target(self.name)
 
     @property
     def elastic(self) -> bool:
@@ -134,8 +145,6 @@ def inference_service(server: ModelServer, *, prometheus_url: str, activator: bo
             f"model {server.name}: nothing to scale it by; set platform.serving.prometheusUrl, or as many servers at "
             "least as at most"
         )
-    first, *_ = activation.hosts(server.name, server.namespace)
-    direct, *_ = activation.hosts(server.target, server.namespace)
     return ModelObjects(
         service={"predictor": _predictor(server)},
         annotations={
@@ -143,6 +152,7 @@ def inference_service(server: ModelServer, *, prometheus_url: str, activator: bo
             # KServe's own ScaledObject has no cool-down and no activator; ours has. A fixed number KServe sets itself:
             # where somebody else scales, it says nothing of replicas, and there is one.
             "serving.kserve.io/autoscalerClass": "external" if server.elastic else "none",
+            **server.annotations,
         },
         route=(
             activation.route_of(
@@ -163,18 +173,44 @@ def inference_service(server: ModelServer, *, prometheus_url: str, activator: bo
             else None
         ),
         budget=({"maxUnavailable": 1, "selector": {"matchLabels": {"app": _app(server)}}} if server.most > 1 else None),
-        url=f"http://{first}:{activation.PORT}" if held else f"http://{direct}",
+        url=url_of(server.name, server.namespace, held=held),
     )
+
+
+def url_of(name: str, namespace: str, *, held: bool) -> str:
+    """Where a model is called.
+
+    Args:
+        name: The model's.
+        namespace: Its namespace.
+        held: Whether it may have no server: then the activator answers, which knows it by its name.
+    """
+    if held:
+        host, *_ = activation.hosts(name, namespace)
+        return f"http://{host}:{activation.PORT}"
+    host, *_ = activation.hosts(_target(name), namespace)
+    return f"http://{host}"
+
+
+def _target(name: str) -> str:
+    """Name that KServe gives to the Deployment and the service of a model's servers."""
+    return f"{name}-predictor"
 
 
 def _triggers(server: ModelServer, *, held: bool, prometheus_url: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     if held:
         found.append(activation.requests_trigger(server.name))
-    if prometheus_url and server.queued and server.most > 1:
+    if prometheus_url and server.most > 1:
+        runtime = RUNTIMES[server.runtime]
         selector = f'namespace="{server.namespace}",pod=~"{server.target}-.+"'
-        query = RUNTIMES[server.runtime].queue.format(selector=selector)
-        found.append(activation.queue_trigger(prometheus_url, query, server.queued))
+        for query, threshold in (
+            (runtime.queue, server.queued),
+            # Of a share the sum over the servers too: KEDA divides it by the threshold, and that many are needed.
+            (runtime.cache, server.cache_percent / 100),
+        ):
+            if query and threshold:
+                found.append(activation.metric_trigger(prometheus_url, query.format(selector=selector), threshold))
     return found
 
 
@@ -209,23 +245,33 @@ def _predictor(server: ModelServer) -> dict[str, Any]:
         },
         "tolerations": [{"key": GPU_TAINT.key, "operator": "Exists", "effect": GPU_TAINT.effect}],
         "topologySpreadConstraints": _spread(server),
-        "volumes": volumes(shared_memory_mib=server.shared_memory_mib, disk_gib=server.disk_gib),
+        "volumes": [
+            *volumes(shared_memory_mib=server.shared_memory_mib, disk_gib=server.disk_gib),
+            *([{"name": _WEIGHTS, "persistentVolumeClaim": _claim(server)}] if server.claim else []),
+        ],
         "model": _model(server),
     }
+
+
+def _claim(server: ModelServer) -> dict[str, Any]:
+    return {"claimName": server.claim, "readOnly": True}
 
 
 def _model(server: ModelServer) -> dict[str, Any]:
     runtime, waits = RUNTIMES[server.runtime], server.waits
     gpus = {_GPU: str(server.gpus)} if server.gpus else {}
     fetched = MODELS if server.runtime == "vllm" else f"--model-repository={MODELS}"
-    loaded = [fetched] if server.storage_uri else []
+    stop = [runtime.stop.format(seconds=waits.drain)] if runtime.stop else []
+    loaded = [fetched] if server.storage_uri else [server.model] if server.model else []
+    mounts = [{"name": _WEIGHTS, "mountPath": MODELS, "readOnly": True}] if server.claim else []
     environment = [{"name": name, "value": value} for name, value in sorted(server.environment.items())]
     return {
         "modelFormat": {"name": runtime.format, "version": "1"},
         "runtime": runtime.name,
         **({"storageUri": server.storage_uri} if server.storage_uri else {}),
-        "args": [*loaded, runtime.stop.format(seconds=waits.drain), *server.arguments],
+        "args": [*loaded, *stop, *server.arguments],
         **({"env": environment} if environment else {}),
+        **({"volumeMounts": mounts} if mounts else {}),
         "resources": {
             "requests": {
                 "cpu": f"{server.cpu_millicores}m",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -11,7 +12,8 @@ from pulumi_kubernetes.apiextensions import CustomResource
 from pulumi_kubernetes.meta import v1 as meta
 
 from components.charts import release
-from components.platform.openings import GATEWAY, SCRAPER, Opening, Pods
+from components.platform import telemetry
+from components.platform.openings import GATEWAY, SCRAPER, Opening, Pods, team_namespace
 from components.platform.placement import ON_DIFFERENT_NODES, selecting
 from components.platform.site import Site
 from components.settings.platform.mesh import MeshSettings
@@ -30,8 +32,8 @@ _TRACER: Final = "otel"
 _ISTIOD: Final = Pods(namespace=NAMESPACE, labels={"app": "istiod"})
 _ZTUNNEL: Final = Pods(namespace=NAMESPACE, labels={"app": "ztunnel"})
 _CNI: Final = Pods(namespace=NAMESPACE, labels={"k8s-app": "istio-cni-node"})
-_COLLECTOR: Final = Pods(namespace="monitoring")
 _XDS_PORT: Final = 15012
+_CONFIGURED: Final = "Certificates and configuration."
 
 
 def openings(site: Site) -> tuple[Opening, ...]:
@@ -46,30 +48,32 @@ def openings(site: Site) -> tuple[Opening, ...]:
             ports=(15017,),
             why="Istio's objects are validated, and the gateway's pods completed, before they are stored.",
         ),
-        Opening(source=_ZTUNNEL, target=_ISTIOD, ports=(_XDS_PORT,), why="Certificates and configuration."),
-        Opening(source=GATEWAY, target=_ISTIOD, ports=(_XDS_PORT,), why="Certificates and configuration."),
+        Opening(source=_ZTUNNEL, target=_ISTIOD, ports=(_XDS_PORT,), why=_CONFIGURED),
+        Opening(source=GATEWAY, target=_ISTIOD, ports=(_XDS_PORT,), why=_CONFIGURED),
         Opening(source=_ISTIOD, target="api-server", ports=(443,), why="It watches services, pods and policies."),
         Opening(source=_CNI, target="api-server", ports=(443,), why="It learns which pods are in the mesh."),
         Opening(source=SCRAPER, target=_ISTIOD, ports=(15014,), why="Metrics of the control plane."),
         Opening(source=SCRAPER, target=_CNI, ports=(15014,), why="Metrics: pods that could not be taken in."),
         Opening(source=SCRAPER, target=_ZTUNNEL, ports=(15020,), why="Metrics of connections between pods."),
+        *(Opening(source=pods, target=_ISTIOD, ports=(_XDS_PORT,), why=_CONFIGURED) for pods in _waypoints(site)),
         *_for_tokens(site),
-        *_for_traces(site.settings.mesh),
+        *telemetry.spans_from(site, GATEWAY, (telemetry.GRPC_PORT,)),
     )
+
+
+def _waypoints(site: Site) -> tuple[Pods, ...]:
+    """Proxies that stand in front of models, where models can be."""
+    if not site.settings.mesh.waypoints:
+        return ()
+    labels = {"gateway.networking.k8s.io/gateway-class-name": "istio-waypoint"}
+    rooms = ("mlops-serving", *(team_namespace(team.name) for team in site.teams))
+    return tuple(Pods(namespace=room, labels=labels) for room in rooms)
 
 
 def _for_tokens(site: Site) -> tuple[Opening, ...]:
     if not site.settings.gateway.enabled or site.settings.gateway.authentication.mode != "jwt":
         return ()
     return (Opening(source=_ISTIOD, target="internet", ports=(443,), why="It fetches the token issuer's keys."),)
-
-
-def _for_traces(settings: MeshSettings) -> tuple[Opening, ...]:
-    if not settings.tracing.enabled:
-        return ()
-    return (
-        Opening(source=GATEWAY, target=_COLLECTOR, ports=(settings.tracing.port,), why="The gateway sends its traces."),
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +94,7 @@ class Mesh(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: MeshArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("llmops:platform:Mesh", name, None, opts)
-        site, settings = args.site, args.site.settings.mesh
+        site = args.site
         base = release(
             f"{name}-base",
             "istio-base",
@@ -101,6 +105,19 @@ class Mesh(pulumi.ComponentResource):
             parent=self,
             after=site.namespaces[NAMESPACE],
         )
+        defined = [base]
+        if site.settings.mesh.waypoints:
+            defined.append(
+                release(
+                    f"{name}-gateway-api",
+                    "gateway-crds",
+                    release_name="gateway-api",
+                    namespace=NAMESPACE,
+                    values={"crds": {"gatewayAPI": {"enabled": True, "channel": "standard"}}},
+                    parent=self,
+                    after=site.namespaces[NAMESPACE],
+                )
+            )
         istiod = release(
             f"{name}-istiod",
             "istiod",
@@ -108,7 +125,7 @@ class Mesh(pulumi.ComponentResource):
             namespace=NAMESPACE,
             values=istiod_values(site),
             parent=self,
-            after=[base],  # the definitions that it watches
+            after=defined,  # the definitions that it watches
         )
         cni = release(
             f"{name}-cni",
@@ -138,15 +155,15 @@ class Mesh(pulumi.ComponentResource):
             spec={"mtls": {"mode": "STRICT"}},
             opts=child,
         )
-        telemetry = CustomResource(
+        reports = CustomResource(
             f"{name}-telemetry",
             api_version=_TELEMETRY_API,
             kind="Telemetry",
             metadata=meta.ObjectMetaArgs(name="mesh-default", namespace=NAMESPACE),
-            spec=telemetry_of(settings),
+            spec=telemetry_of(site.settings.mesh, traced=telemetry.traced(site)),
             opts=child,
         )
-        self.ready = (istiod, ztunnel, strict, telemetry)
+        self.ready = (istiod, ztunnel, strict, reports)
         self.register_outputs({})
 
 
@@ -191,29 +208,51 @@ def plaintext_port(
     )
 
 
-def telemetry_of(settings: MeshSettings) -> dict[str, Any]:
-    """What proxies tell. The gateway is the only one that reads HTTP; ztunnel logs connections by itself."""
+def telemetry_of(settings: MeshSettings, *, traced: bool) -> dict[str, Any]:
+    """What proxies tell. The gateway is the only one that reads HTTP; ztunnel logs connections by itself.
+
+    Every request is reported: the collector keeps those that failed or were slow, and that is known when they are over.
+    """
     tracing: dict[str, Any] = {"disableSpanReporting": True}
-    if settings.tracing.enabled:
-        tracing = {
-            "providers": [{"name": _TRACER}],
-            "randomSamplingPercentage": settings.tracing.sampling_percent,
-        }
+    if traced:
+        tracing = {"providers": [{"name": _TRACER}], "randomSamplingPercentage": 100}
     logs: dict[str, Any] = {"providers": [{"name": "envoy"}]} if settings.access_logs else {"disabled": True}
     return {"accessLogging": [logs], "tracing": [tracing]}
 
 
-def mesh_config(settings: MeshSettings) -> dict[str, Any]:
+def mesh_config(*, traced: bool) -> dict[str, Any]:
     """Istio's ``meshConfig``, where it differs from the default."""
-    config: dict[str, Any] = {"accessLogEncoding": "JSON"}
-    if settings.tracing.enabled:
-        config["extensionProviders"] = [
-            {
-                "name": _TRACER,
-                "opentelemetry": {"service": settings.tracing.collector, "port": settings.tracing.port},
-            }
-        ]
+    config: dict[str, Any] = {"accessLogEncoding": "JSON", "accessLogFormat": json.dumps(_ACCESS_LOG)}
+    if traced:
+        provider = {"service": telemetry.HOST, "port": telemetry.GRPC_PORT}
+        config["extensionProviders"] = [{"name": _TRACER, "opentelemetry": provider}]
     return config
+
+
+# Istio's own fields, without those of connections that it does not have here, and the trace: from a line to its trace.
+_ACCESS_LOG: Final[Mapping[str, str]] = {
+    "start_time": "%START_TIME%",
+    "method": "%REQ(:METHOD)%",
+    "path": "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%",
+    "protocol": "%PROTOCOL%",
+    "response_code": "%RESPONSE_CODE%",
+    "response_flags": "%RESPONSE_FLAGS%",
+    "response_code_details": "%RESPONSE_CODE_DETAILS%",
+    "connection_termination_details": "%CONNECTION_TERMINATION_DETAILS%",
+    "bytes_received": "%BYTES_RECEIVED%",
+    "bytes_sent": "%BYTES_SENT%",
+    "duration": "%DURATION%",
+    "upstream_service_time": "%RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)%",
+    "x_forwarded_for": "%REQ(X-FORWARDED-FOR)%",
+    "user_agent": "%REQ(USER-AGENT)%",
+    "request_id": "%REQ(X-REQUEST-ID)%",
+    "trace_id": "%TRACE_ID%",
+    "authority": "%REQ(:AUTHORITY)%",
+    "route_name": "%ROUTE_NAME%",
+    "upstream_cluster": "%UPSTREAM_CLUSTER%",
+    "upstream_host": "%UPSTREAM_HOST%",
+    "upstream_transport_failure_reason": "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
+}
 
 
 def istiod_values(site: Site) -> dict[str, Any]:
@@ -233,7 +272,7 @@ def istiod_values(site: Site) -> dict[str, Any]:
         "seccompProfile": {"type": "RuntimeDefault"},
         "nodeSelector": site.system_nodes,
         "topologySpreadConstraints": [selecting(ON_DIFFERENT_NODES, {"app": "istiod"})] if several else [],
-        "meshConfig": mesh_config(site.settings.mesh),
+        "meshConfig": mesh_config(traced=telemetry.traced(site)),
     }
 
 

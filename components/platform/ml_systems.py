@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import pulumi
 
 from components.platform import (
-    databases,
     experiments,
     model_gateway,
     pipelines,
@@ -20,9 +19,8 @@ from components.platform import (
     workflows,
 )
 from components.platform.activation import Activation, ActivationArgs
-from components.platform.databases import Databases, DatabasesArgs
 from components.platform.experiments import Experiments, ExperimentsArgs
-from components.platform.model_gateway import ModelGateway, ModelGatewayArgs, hosted_models
+from components.platform.model_gateway import GatewayModel, ModelGateway, ModelGatewayArgs
 from components.platform.openings import Namespace, Opening, team_namespace
 from components.platform.pipelines import Pipelines, PipelinesArgs
 from components.platform.quotas import Allowance
@@ -33,7 +31,6 @@ from components.platform.site import Site
 from components.platform.training import Training, TrainingArgs
 from components.platform.vectors import Vectors, VectorsArgs
 from components.platform.workflows import Workflows, WorkflowsArgs
-from components.settings.hosted_models import HostedModelSettings
 from components.settings.platform import PlatformSettings
 
 Ready = Sequence[pulumi.Resource]
@@ -45,9 +42,10 @@ class MlSystemsArgs:
 
     Attributes:
         site: Where they are installed.
-        hosted_models: Models that the cloud serves.
+        models: What the model gateway offers.
         team_namespaces: By team.
         secrets: External Secrets.
+        databases: Databases and their users.
         certificates: cert-manager.
         mesh: Istio.
         edge: The guarded gateway; none where there is no gateway.
@@ -57,9 +55,10 @@ class MlSystemsArgs:
     """
 
     site: Site
-    hosted_models: Sequence[HostedModelSettings]
+    models: Sequence[GatewayModel]
     team_namespaces: Mapping[str, Ready]
     secrets: Ready
+    databases: Ready
     certificates: Ready
     mesh: Ready
     edge: Ready | None
@@ -72,6 +71,8 @@ class MlSystems(pulumi.ComponentResource):
     """Side by side; each waits only for what it needs."""
 
     ready: tuple[pulumi.Resource, ...]
+    serving_ready: Ready = ()
+    model_gateway_ready: Ready = ()
 
     def __init__(self, name: str, args: MlSystemsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("llmops:platform:MlSystems", name, None, opts)
@@ -91,19 +92,13 @@ class MlSystems(pulumi.ComponentResource):
     def _jobs(self, name: str, args: MlSystemsArgs) -> Iterator[pulumi.Resource]:
         site, child = args.site, pulumi.ResourceOptions(parent=self)
         settings = site.settings
-        self._databases: Ready = ()
-        if _wants_databases(settings):
-            self._databases = Databases(
-                f"{name}-databases", DatabasesArgs(site=site, secrets_ready=args.secrets), child
-            ).ready
-            yield from self._databases
         runs: Ready = ()
         if settings.workflows.enabled:
             runs = Workflows(
                 f"{name}-workflows",
                 WorkflowsArgs(
                     site=site,
-                    databases=self._databases,
+                    databases=args.databases,
                     team_namespaces={team_namespace(team): made for team, made in args.team_namespaces.items()},
                 ),
                 child,
@@ -137,23 +132,27 @@ class MlSystems(pulumi.ComponentResource):
         settings = site.settings
         if settings.experiments.enabled:
             tracking = ExperimentsArgs(
-                site=site, secrets_ready=args.secrets, databases_ready=self._databases, edge_ready=args.edge
+                site=site, secrets_ready=args.secrets, databases_ready=args.databases, edge_ready=args.edge
             )
             yield from Experiments(f"{name}-experiments", tracking, child).ready
         if settings.serving.enabled:
-            yield from Serving(f"{name}-serving", ServingArgs(site=site, certificates=args.certificates), child).ready
+            self.serving_ready = Serving(
+                f"{name}-serving", ServingArgs(site=site, certificates=args.certificates), child
+            ).ready
             if settings.serving.activation.enabled:
                 woken = ActivationArgs(site=site, autoscaling=args.autoscaling, mesh=args.mesh)
-                yield from Activation(f"{name}-activation", woken, child).ready
+                self.serving_ready = (*self.serving_ready, *Activation(f"{name}-activation", woken, child).ready)
+            yield from self.serving_ready
         if settings.model_gateway.enabled:
             gateway = ModelGatewayArgs(
                 site=site,
-                models=hosted_models(args.hosted_models, site.foundation.region),
+                models=args.models,
                 secrets_ready=args.secrets,
-                databases_ready=self._databases,
+                databases_ready=args.databases,
                 edge_ready=args.edge or (),
             )
-            yield from ModelGateway(f"{name}-models", gateway, child).ready
+            self.model_gateway_ready = ModelGateway(f"{name}-models", gateway, child).ready
+            yield from self.model_gateway_ready
 
 
 def wanted(settings: PlatformSettings) -> bool:
@@ -173,10 +172,6 @@ def wanted(settings: PlatformSettings) -> bool:
     )
 
 
-def _wants_databases(settings: PlatformSettings) -> bool:
-    return settings.experiments.enabled or settings.model_gateway.enabled or settings.workflows.enabled
-
-
 def openings(site: Site) -> Iterator[Opening]:
     """Ways that the systems need which the settings switch on."""
     settings = site.settings
@@ -184,8 +179,6 @@ def openings(site: Site) -> Iterator[Opening]:
         yield from ray.openings(site)
     if settings.vectors.enabled:
         yield from vectors.OPENINGS
-    if _wants_databases(settings):
-        yield from databases.OPENINGS
     if settings.workflows.enabled:
         yield from workflows.OPENINGS
     if settings.pipelines.enabled:
@@ -204,8 +197,6 @@ def secret_entries(settings: PlatformSettings) -> Iterator[str]:
     """Entries of the secret store that the systems read."""
     if settings.vectors.enabled:
         yield from vectors.ENTRIES
-    if _wants_databases(settings):
-        yield databases.ADMIN_ENTRY
     if settings.workflows.enabled:
         yield workflows.ENTRY
     if settings.pipelines.enabled:

@@ -69,7 +69,8 @@ ROOMS: Final[Mapping[Namespace, Room]] = {
             why="the device plugin registers with the kubelet in a directory of the node; the exporter reads devices",
         ),
     ),
-    "istio-ingress": Room(purpose="the gateway, through which everything from outside comes", mesh=False),
+    # The gateway's own pods say that they are not: each is a proxy of the mesh by itself.
+    "istio-ingress": Room(purpose="the gateway, through which everything from outside comes", mesh=True),
     "istio-system": Room(
         purpose="the mesh's control plane and its agents on every node",
         mesh=False,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pulumi
@@ -12,6 +12,7 @@ from components.platform import (
     autoscaling,
     backups,
     certificates,
+    databases,
     gateway,
     gitops,
     gpus,
@@ -24,13 +25,18 @@ from components.platform import (
 from components.platform.autoscaling import Autoscaling, AutoscalingArgs
 from components.platform.backups import Backups, BackupsArgs
 from components.platform.certificates import CertManager, CertManagerArgs
+from components.platform.databases import Databases, DatabasesArgs
 from components.platform.edge import Edge, EdgeArgs
 from components.platform.gateway import Gateway, GatewayArgs
 from components.platform.gitops import NAMESPACE, SERVER, GitOps, GitOpsArgs
 from components.platform.gpus import Gpus, GpusArgs
 from components.platform.mesh import Mesh, MeshArgs
 from components.platform.ml_systems import MlSystems, MlSystemsArgs
+from components.platform.model_gateway import GatewayModel, hosted_models
 from components.platform.namespaces import Namespaces, NamespacesArgs
+from components.platform.observability import component as observability
+from components.platform.observability.component import Observability, ObservabilityArgs
+from components.platform.observability.rules import ModelObjective
 from components.platform.openings import Opening
 from components.platform.routes import Backend, Rule, route
 from components.platform.scheduling import Scheduling, SchedulingArgs
@@ -38,6 +44,8 @@ from components.platform.secrets import SecretSync, SecretSyncArgs
 from components.platform.site import Site
 from components.settings import Settings
 from components.settings.platform import PlatformSettings
+
+Ready = Sequence[pulumi.Resource]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,10 +55,16 @@ class PlatformArgs:
     Attributes:
         foundation: What it stands on.
         settings: The stack's settings.
+        models: What the model gateway offers of the stack's own models.
+        openings: Ways that workloads need.
+        objectives: What is promised of the stack's own models.
     """
 
     foundation: Foundation
     settings: Settings
+    models: Sequence[GatewayModel] = ()
+    openings: Sequence[Opening] = ()
+    objectives: Sequence[ModelObjective] = ()
 
 
 class Platform(pulumi.ComponentResource):
@@ -60,6 +74,13 @@ class Platform(pulumi.ComponentResource):
     ready: tuple[pulumi.Resource, ...]
     delivery_ready: tuple[pulumi.Resource, ...] = ()
     """What an application of Argo CD needs; empty where it is not installed."""
+    serving_ready: Ready = ()
+    """What a model's servers need, their namespaces apart."""
+    model_gateway_ready: Ready = ()
+    rules_ready: Ready = ()
+    """What an object with alerting rules needs; empty where nobody evaluates them."""
+    team_namespaces: Mapping[str, Ready]
+    """What must exist before something runs in a team's namespace, by team."""
 
     def __init__(self, name: str, args: PlatformArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         provider = args.foundation.cluster.provider
@@ -67,7 +88,8 @@ class Platform(pulumi.ComponentResource):
         super().__init__("llmops:platform:Platform", name, None, with_provider)
         self._child = pulumi.ResourceOptions(parent=self)
         self.site, namespaces = self._furnish(name, args)
-        self.ready = tuple(self._install(name, args.settings, namespaces))
+        self.team_namespaces = namespaces.team_resources
+        self.ready = tuple(self._install(name, args, namespaces))
         self.register_outputs({"namespaces": sorted(self.site.namespaces)})
 
     def _furnish(self, name: str, args: PlatformArgs) -> tuple[Site, Namespaces]:
@@ -88,10 +110,10 @@ class Platform(pulumi.ComponentResource):
                 capacity=settings.workloads,
                 owner=settings.owner,
                 cost_center=settings.cost_center,
-                openings=list(openings(site)),
+                openings=[*openings(site), *args.openings],
                 settings=settings.platform.isolation,
                 kubernetes_minor=args.foundation.cluster.kubernetes_version,
-                more=ml_systems.allowances(settings.platform),
+                more={**ml_systems.allowances(settings.platform), **observability.allowances(settings.platform)},
                 exceptions=backups.pod_security(settings.platform.backups),
                 annotations=scheduling.namespace_annotations(settings.teams),
             ),
@@ -102,72 +124,117 @@ class Platform(pulumi.ComponentResource):
         made = {title: (*some, *cluster) for title, some in namespaces.resources.items()}
         return replace(site, namespaces=made), namespaces
 
-    def _install(self, name: str, root: Settings, namespaces: Namespaces) -> Iterator[pulumi.Resource]:
-        site, child = self.site, self._child
-        settings = site.settings
-        gangs: tuple[pulumi.Resource, ...] = ()
-        scalers: tuple[pulumi.Resource, ...] = ()
-        secrets_ready: tuple[pulumi.Resource, ...] = ()
-        if settings.secrets.enabled:
-            synced = SecretSync(f"{name}-secrets", SecretSyncArgs(site=site, entries=list(secret_entries(site))), child)
-            secrets_ready = synced.ready
-            yield from synced.ready
-        issuers = (
-            CertManager(f"{name}-certificates", CertManagerArgs(site=site), child)
-            if (settings.certificates.enabled)
-            else None
-        )
-        net = Mesh(f"{name}-mesh", MeshArgs(site=site), child) if settings.mesh.enabled else None
-        for part in (issuers, net):
-            yield from part.ready if part else ()
-        edge: Edge | None = None
-        if settings.gateway.enabled and issuers and net:  # the settings refuse a gateway without the two
-            way_in = Gateway(f"{name}-gateway", GatewayArgs(site=site, mesh=net, certificates=issuers), child)
-            edge = Edge(
-                f"{name}-edge",
-                EdgeArgs(site=site, gateway=way_in, secrets_ready=secrets_ready, own_sign_in=own_sign_in(settings)),
-                child,
-            )
-            yield from edge.ready
-        if settings.scheduling.enabled:
-            gangs = Scheduling(f"{name}-scheduling", SchedulingArgs(site=site), child).ready
-            yield from gangs
-        if settings.gpus.enabled:
-            yield from Gpus(f"{name}-gpus", GpusArgs(site=site), child).ready
-        if settings.autoscaling.enabled:
-            scalers = Autoscaling(f"{name}-autoscaling", AutoscalingArgs(site=site), child).ready
-            yield from scalers
-        if settings.backups.enabled:
-            yield from Backups(f"{name}-backups", BackupsArgs(site=site), child).ready
+    def _install(self, name: str, args: PlatformArgs, namespaces: Namespaces) -> Iterator[pulumi.Resource]:
+        site, settings = self.site, self.site.settings
+        there = _There()
+        yield from self._credentials(name, there)
+        yield from self._ways_in(name, there)
+        yield from self._engines(name, there)
         if settings.delivery.enabled:
-            argo = GitOps(f"{name}-delivery", GitOpsArgs(site=site, secrets=secrets_ready), child)
-            self.delivery_ready = argo.ready
-            yield from argo.ready
-            if edge and settings.delivery.host:
-                yield from route(
-                    "argocd",
-                    host=settings.delivery.host,
-                    # No limit: it streams logs and events, and a sync is watched for as long as it lasts.
-                    rules=[Rule(backend=Backend(namespace=NAMESPACE, service=SERVER, port=80, timeout_seconds=0))],
-                    site=site,
-                    parent=self,
-                    after=[*edge.ready, *argo.ready],
-                )
-
+            yield from self._delivery(name, there)
         if ml_systems.wanted(settings):
             learning = MlSystemsArgs(
                 site=site,
-                hosted_models=root.hosted_models,
+                models=(*hosted_models(args.settings.hosted_models, site.foundation.region), *args.models),
                 team_namespaces=namespaces.team_resources,
-                secrets=secrets_ready,
-                certificates=issuers.ready if issuers else (),
-                mesh=net.ready if net else (),
-                edge=edge.ready if edge else None,
-                scheduling=gangs,
-                autoscaling=scalers,
+                secrets=there.secrets,
+                databases=there.databases,
+                certificates=there.certificates,
+                mesh=there.mesh,
+                edge=there.edge,
+                scheduling=there.scheduling,
+                autoscaling=there.autoscaling,
                 delivery=self.delivery_ready,
             )
-            yield from MlSystems(f"{name}-ml", learning, child).ready
+            systems = MlSystems(f"{name}-ml", learning, self._child)
+            self.serving_ready, self.model_gateway_ready = systems.serving_ready, systems.model_gateway_ready
+            yield from systems.ready
+        if observability.wanted(settings):
+            watching = ObservabilityArgs(
+                site=site,
+                secrets_ready=there.secrets,
+                databases_ready=there.databases,
+                edge_ready=there.edge,
+                mesh_ready=there.mesh,
+                certificates=there.certificates,
+                models=args.objectives,
+            )
+            watched = Observability(f"{name}-observability", watching, self._child)
+            self.rules_ready = watched.rules_ready
+            yield from watched.ready
+
+    def _credentials(self, name: str, there: _There) -> Iterator[pulumi.Resource]:
+        site, settings = self.site, self.site.settings
+        if settings.secrets.enabled:
+            wanted = SecretSyncArgs(site=site, entries=list(secret_entries(site)))
+            there.secrets = SecretSync(f"{name}-secrets", wanted, self._child).ready
+            yield from there.secrets
+        if wants_databases(settings):
+            stored = DatabasesArgs(site=site, secrets_ready=there.secrets)
+            there.databases = Databases(f"{name}-databases", stored, self._child).ready
+            yield from there.databases
+
+    def _ways_in(self, name: str, there: _There) -> Iterator[pulumi.Resource]:
+        site, settings, child = self.site, self.site.settings, self._child
+        issuers = (
+            CertManager(f"{name}-certificates", CertManagerArgs(site=site), child)
+            if settings.certificates.enabled
+            else None
+        )
+        net = Mesh(f"{name}-mesh", MeshArgs(site=site), child) if settings.mesh.enabled else None
+        there.certificates = issuers.ready if issuers else ()
+        there.mesh = net.ready if net else ()
+        yield from (*there.certificates, *there.mesh)
+        if settings.gateway.enabled and issuers and net:  # the settings refuse a gateway without the two
+            way_in = Gateway(f"{name}-gateway", GatewayArgs(site=site, mesh=net, certificates=issuers), child)
+            there.edge = Edge(
+                f"{name}-edge",
+                EdgeArgs(site=site, gateway=way_in, secrets_ready=there.secrets, own_sign_in=own_sign_in(settings)),
+                child,
+            ).ready
+            yield from there.edge
+
+    def _engines(self, name: str, there: _There) -> Iterator[pulumi.Resource]:
+        site, settings, child = self.site, self.site.settings, self._child
+        if settings.scheduling.enabled:
+            there.scheduling = Scheduling(f"{name}-scheduling", SchedulingArgs(site=site), child).ready
+            yield from there.scheduling
+        if settings.gpus.enabled:
+            yield from Gpus(f"{name}-gpus", GpusArgs(site=site), child).ready
+        if settings.autoscaling.enabled:
+            there.autoscaling = Autoscaling(f"{name}-autoscaling", AutoscalingArgs(site=site), child).ready
+            yield from there.autoscaling
+        if settings.backups.enabled:
+            yield from Backups(f"{name}-backups", BackupsArgs(site=site), child).ready
+
+    def _delivery(self, name: str, there: _There) -> Iterator[pulumi.Resource]:
+        site, settings = self.site, self.site.settings
+        argo = GitOps(f"{name}-delivery", GitOpsArgs(site=site, secrets=there.secrets), self._child)
+        self.delivery_ready = argo.ready
+        yield from argo.ready
+        if there.edge is not None and settings.delivery.host:
+            yield from route(
+                "argocd",
+                host=settings.delivery.host,
+                # No limit: it streams logs and events, and a sync is watched for as long as it lasts.
+                rules=[Rule(backend=Backend(namespace=NAMESPACE, service=SERVER, port=80, timeout_seconds=0))],
+                site=site,
+                parent=self,
+                after=[*there.edge, *argo.ready],
+            )
+
+
+@dataclass
+class _There:
+    """What is installed so far, and what others wait for; empty where it is not wanted, ``edge`` none."""
+
+    secrets: Ready = ()
+    databases: Ready = ()
+    certificates: Ready = ()
+    mesh: Ready = ()
+    edge: Ready | None = None
+    scheduling: Ready = ()
+    autoscaling: Ready = ()
 
 
 def openings(site: Site) -> Iterator[Opening]:
@@ -192,7 +259,10 @@ def openings(site: Site) -> Iterator[Opening]:
         yield from backups.OPENINGS
     if settings.delivery.enabled:
         yield from gitops.openings(site)
+    if wants_databases(settings):
+        yield from databases.OPENINGS
     yield from ml_systems.openings(site)
+    yield from observability.openings(site)
 
 
 def secret_entries(site: Site) -> Iterator[str]:
@@ -201,10 +271,23 @@ def secret_entries(site: Site) -> Iterator[str]:
         yield from gitops.entries(site.settings.delivery)
     if rate_limits.counts_globally(site):
         yield rate_limits.ENTRY
+    if wants_databases(site.settings):
+        yield databases.ADMIN_ENTRY
     yield from ml_systems.secret_entries(site.settings)
+    yield from observability.secret_entries(site.settings)
+
+
+def wants_databases(settings: PlatformSettings) -> bool:
+    """Whether a system keeps something in the foundation's database."""
+    return (
+        settings.experiments.enabled
+        or settings.model_gateway.enabled
+        or settings.workflows.enabled
+        or (settings.metrics.enabled and settings.grafana.enabled)
+    )
 
 
 def own_sign_in(settings: PlatformSettings) -> tuple[str, ...]:
     """Hosts whose systems check their own users: browsers send them no key of the model gateway."""
     argo = (settings.delivery.host,) if settings.delivery.enabled and settings.delivery.host else ()
-    return (*argo, *ml_systems.own_sign_in(settings))
+    return (*argo, *ml_systems.own_sign_in(settings), *observability.own_sign_in(settings))

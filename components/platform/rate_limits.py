@@ -14,7 +14,6 @@ from pulumi_kubernetes.meta import v1 as meta
 
 from components.platform import envoy
 from components.platform.gateway import NAMESPACE
-from components.platform.mesh import AMBIENT
 from components.platform.names import name_of
 from components.platform.openings import GATEWAY, SCRAPER, Opening, Pods
 from components.platform.secrets import external_secret
@@ -112,8 +111,7 @@ class RateLimits(pulumi.ComponentResource):
                 selector=meta.LabelSelectorArgs(match_labels=_LABELS),
                 template=core.v1.PodTemplateSpecArgs(
                     metadata=meta.ObjectMetaArgs(
-                        # The gateway's namespace is not in the mesh; what the gateway asks is.
-                        labels={**_LABELS, **AMBIENT},
+                        labels=_LABELS,
                         annotations={
                             "llmops/limits": hashlib.sha256(limits.encode()).hexdigest()[:16]
                         },  # new limits, new pods

@@ -14,6 +14,7 @@ from pulumi_kubernetes.meta import v1 as meta
 from components.capacity import Request
 from components.charts import release
 from components.contract import Grant, ObjectGrant
+from components.platform.experiments import ARTIFACTS
 from components.platform.openings import SCRAPER, Namespace, Opening, Pods, team_namespace
 from components.platform.ray_jobs import (
     API,
@@ -44,7 +45,7 @@ _METRICS_PORT: Final = 8080
 GRANTS: Final[tuple[Grant, ...]] = (
     ObjectGrant(bucket="data", access="read-write"),
     ObjectGrant(bucket="models", access="read"),  # embeddings and evaluation are computed with registered models
-    ObjectGrant(bucket="mlflow", access="read-write"),  # MLflow's client uploads artifacts by itself
+    ARTIFACTS,  # MLflow's client uploads artifacts by itself
 )
 """What code on workers in ``mlops-data`` may do."""
 

@@ -274,7 +274,10 @@ def _pod(name: str, size: Request, place: Place, *, account: str, image: str, he
                     "name": name,
                     "image": image,
                     "imagePullPolicy": "IfNotPresent",
-                    "env": [{"name": "RAY_USAGE_STATS_ENABLED", "value": "0"}],
+                    "env": [
+                        {"name": "RAY_USAGE_STATS_ENABLED", "value": "0"},
+                        {"name": "RAY_LOGGING_CONFIG_ENCODING", "value": "JSON"},
+                    ],
                     "ports": [
                         {"name": port, "containerPort": number} for port, number in {**ports, "metrics": 8080}.items()
                     ],

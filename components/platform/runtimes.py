@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
+from components.platform import telemetry
 from components.platform.cold_start import LEAVE_SECONDS, PROBE_SECONDS
 from components.versions import IMAGES
 
@@ -24,6 +25,22 @@ SHARED_MEMORY: Final = "shared-memory"
 
 CACHE: Final = "cache"
 """Volume of everything that a server writes."""
+
+
+TRITON_CACHE: Final = "/var/cache/triton"
+"""What the containers of a Triton pod share: releases, the model repository, the code of models, the pod's key."""
+
+TRITON_CONTROL_PORTS: Final = (8003, 8004)
+"""Triton's own API by HTTP and gRPC, with which models are loaded and unloaded."""
+
+# The code of the models around the engine comes from the image, so that it fits the engine's backend. Through the
+# frontend, models are loaded and unloaded by whoever has the key, which was drawn in this pod.
+_TRITON_START: Final = """set -eu
+mkdir -p "$CACHE/code" "$CACHE/repository"
+cp -r /app/all_models/inflight_batcher_llm/. "$CACHE/code"
+exec python3 /opt/tritonserver/python/openai/openai_frontend/main.py "$@" \\
+  --model-repository="$CACHE/repository" --openai-restricted-api model-repository x-loader-key "$(cat "$CACHE/key")"
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +62,10 @@ class Runtime:
         environment: Variables for every model.
         stop: Argument by which it finishes its answers before it stops; ``{seconds}`` is how long it may take.
         queue: Query for the number of requests that wait in the servers of a model; ``{selector}`` selects its pods.
+        cache: The same for the sum of the servers' shares of their KV cache in use, each 0 to 1; empty where there is
+            none.
+        traced_args: Arguments besides, where requests are traced.
+        traced_environment: Variables besides, where requests are traced.
     """
 
     name: str
@@ -61,6 +82,9 @@ class Runtime:
     environment: Mapping[str, str]
     stop: str
     queue: str
+    cache: str = ""
+    traced_args: tuple[str, ...] = ()
+    traced_environment: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def port(self) -> int:
@@ -84,27 +108,55 @@ RUNTIMES: Final[Mapping[RuntimeName, Runtime]] = {
         environment={"HOME": "/home/vllm", "VLLM_NO_USAGE_STATS": "1", "VLLM_DO_NOT_TRACK": "1"},
         stop="--shutdown-timeout={seconds}",
         queue="sum(vllm:num_requests_waiting{{{selector}}})",
+        cache="sum(vllm:kv_cache_usage_perc{{{selector}}})",
+        # Of each request: when it came, waited, began and ended, and how many tokens; nothing of what it said.
+        traced_args=(f"--otlp-traces-endpoint={telemetry.OTLP_GRPC_URL}",),
+        traced_environment={"OTEL_SERVICE_NAME": "vllm", "OTEL_EXPORTER_OTLP_TRACES_INSECURE": "true"},
     ),
     "triton": Runtime(
         name="llmops-triton",
         format="triton",
         image=IMAGES["triton"],
         user=1000,  # `triton-server` of the image
-        command=("tritonserver",),
-        args=("--http-port=8000", "--grpc-port=8001", "--metrics-port=8002", "--strict-readiness=true"),
-        ports={"http": 8000, "h2c-grpc": 8001, "metrics": 8002},
-        metrics_port=8002,
-        health="/v2/health/ready",
-        live="/v2/health/live",
+        command=("sh", "-c", _TRITON_START, "triton"),
+        # Triton inside of its own OpenAI frontend, and empty: models are loaded by the loader, which tries them first.
+        # Triton's own API is for what runs in the pod, on ports that nobody else reaches.
+        args=(
+            "--openai-port=8000",
+            "--enable-kserve-frontends",
+            f"--kserve-http-port={TRITON_CONTROL_PORTS[0]}",
+            f"--kserve-grpc-port={TRITON_CONTROL_PORTS[1]}",
+            "--model-control-mode=explicit",
+            "--backend=tensorrtllm",
+            "--uvicorn-log-level=warning",  # else a line for each request, probes and scrapes included
+        ),
+        ports={"http": 8000},
+        metrics_port=8000,
+        # It says ready only while nothing is being loaded. Whether the model answers is said by the loader beside it.
+        health="/metrics",
+        live="/metrics",
         home="/home/triton-server",
-        environment={"HOME": "/home/triton-server"},
-        stop="--exit-timeout-secs={seconds}",
-        queue="sum(nv_inference_pending_request_count{{{selector}}})",
+        environment={
+            "HOME": "/home/triton-server",
+            "CACHE": TRITON_CACHE,
+            "HF_HUB_OFFLINE": "1",
+            # Compiled files beside a model's code look like a change of the model: it would be loaded once more.
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "TRANSFORMERS_OFFLINE": "1",
+            "TRTLLM_ORCHESTRATOR": "1",  # the frontend's process holds no engine; each has processes of its own
+        },
+        stop="",  # it stops taking connections, and ends when the last answer is given
+        # Requests that wait in the engine, and in front of the models around it: the time that they spend there in a
+        # second is how many wait on average. A server without requests has no such series.
+        queue=(
+            'sum(nv_trt_llm_request_metrics{{{selector},request_type="waiting"}} or vector(0)) + '
+            "sum(rate(nv_inference_queue_duration_us{{{selector}}}[1m]) or vector(0)) / 1e6"
+        ),
     ),
 }
 
 
-def runtime_of(runtime: Runtime) -> dict[str, Any]:
+def runtime_of(runtime: Runtime, *, traced: bool = False) -> dict[str, Any]:
     """Specification of the ClusterServingRuntime; resources, GPUs and the time to start are the model's."""
     return {
         # Only a model that names the runtime gets it.
@@ -114,9 +166,18 @@ def runtime_of(runtime: Runtime) -> dict[str, Any]:
             "prometheus.kserve.io/port": str(runtime.metrics_port),
             "prometheus.kserve.io/path": "/metrics",
         },
-        "containers": [_container(runtime)],
+        "containers": [_container(_traced(runtime) if traced else runtime)],
         "volumes": volumes(),
     }
+
+
+def _traced(runtime: Runtime) -> Runtime:
+    """The same, reporting its part of requests."""
+    return replace(
+        runtime,
+        args=(*runtime.args, *runtime.traced_args),
+        environment={**runtime.environment, **runtime.traced_environment},
+    )
 
 
 def _container(runtime: Runtime) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pulumi_kubernetes.apps import v1 as apps
 from pulumi_kubernetes.meta import v1 as meta
 
 from components.charts import release
-from components.platform import activation
+from components.platform import activation, telemetry
 from components.platform.activation import disruption_budget
 from components.platform.openings import SCRAPER, Namespace, Opening, Pods
 from components.platform.placement import spread
@@ -91,7 +91,7 @@ class Serving(pulumi.ComponentResource):
                 api_version=API,
                 kind="ClusterServingRuntime",
                 metadata=meta.ObjectMetaArgs(name=runtime.name),
-                spec=runtime_of(runtime),
+                spec=runtime_of(runtime, traced=telemetry.traced(site)),
                 opts=child,
             )
             for title, runtime in RUNTIMES.items()

@@ -222,9 +222,20 @@ def _systems_have_what_they_need(settings: Settings) -> Iterator[Problem]:
         rules.pipelines,
         rules.training,
         rules.serving,
+        rules.grafana,
     ):
         for path, message in rule(platform):
             yield Problem(path, message)
+
+
+def _alerts_reach_people(settings: Settings) -> Iterator[Problem]:
+    for path, message in rules.alerting(settings.platform, [team.name for team in settings.teams]):
+        yield Problem(path, message)
+
+
+def _the_bucket_keeps_what_is_indexed(settings: Settings) -> Iterator[Problem]:
+    for path, message in rules.retention(settings.platform, settings.objects.log_retention_days):
+        yield Problem(path, message)
 
 
 def _the_model_gateway_has_what_it_needs(settings: Settings) -> Iterator[Problem]:
@@ -254,6 +265,8 @@ CHECKS: tuple[Check, ...] = (
     Check(frozenset({"aws", "node_groups", "workloads"}), _workloads_fit),
     Check(frozenset({"aws", "platform"}), _acme_can_prove_the_domain),
     Check(frozenset({"platform"}), _systems_have_what_they_need),
+    Check(frozenset({"platform", "teams"}), _alerts_reach_people),
+    Check(frozenset({"objects", "platform"}), _the_bucket_keeps_what_is_indexed),
     Check(frozenset({"platform", "hosted_models"}), _the_model_gateway_has_what_it_needs),
     Check(model_checks.SECTIONS, _models_can_be_served),
 )

@@ -71,7 +71,13 @@ def _values(field: FieldInfo) -> str:
     return ", ".join([_type(field.annotation), *bounds])
 
 
-_TYPES: Final[dict[Any, str]] = {str: "text", int: "whole number", float: "number", bool: "`true`, `false`"}
+_TYPES: Final[dict[Any, str]] = {
+    Any: "anything",
+    str: "text",
+    int: "whole number",
+    float: "number",
+    bool: "`true`, `false`",
+}
 
 
 def _type(annotation: Any) -> str:

@@ -12,6 +12,7 @@ from components.settings.account import AlarmSettings, AwsSettings, BudgetSettin
 from components.settings.base import Section
 from components.settings.cluster import ClusterSettings
 from components.settings.hosted_models import HostedModelSettings
+from components.settings.models import ModelSettings
 from components.settings.network import NetworkSettings
 from components.settings.nodes import NodeGroupSettings
 from components.settings.platform import PlatformSettings
@@ -68,6 +69,7 @@ class Settings(Section):
         platform: The systems on the cluster.
         teams: Who uses the platform.
         hosted_models: Models that the cloud serves, behind the model gateway.
+        models: Models of one's own, behind the model gateway.
         workloads: Capacity that the node groups must be able to give; refused at preview where they cannot.
     """
 
@@ -93,6 +95,7 @@ class Settings(Section):
     platform: PlatformSettings = PlatformSettings()
     teams: tuple[TeamSettings, ...] = ()
     hosted_models: tuple[HostedModelSettings, ...] = ()
+    models: tuple[ModelSettings, ...] = ()
     workloads: tuple[WorkloadSettings, ...] = workloads.table()
 
     @field_validator("tags")

@@ -9,12 +9,12 @@ from typing import Annotated, Final
 
 import typer
 
+from components.capacity.prices import SHIPPED, PriceError, load
 from ops import console
 from ops.cli import EXIT_REFUSED, EXIT_UNUSABLE
 from ops.cost.assumptions import AssumptionError, with_settings
 from ops.cost.estimation import estimate
 from ops.cost.model import Resource
-from ops.cost.prices import SHIPPED, PriceError, load
 from ops.cost.read import InputError, read, resources, states_of_export
 from ops.cost.report import as_json, money, tables
 from ops.pulumi import EngineError, stack_export

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Final
 
+from components.capacity.prices import UNCONFIRMED, PriceTable, load
 from ops.cost import aws, kubernetes
 from ops.cost.assumptions import ASSUMPTIONS, Assumption
 from ops.cost.free import ADDON, CHARGED_ADDONS, why_free
 from ops.cost.items import Bill
 from ops.cost.model import Estimate, Resource
 from ops.cost.owners import owners_of
-from ops.cost.prices import UNCONFIRMED, PriceTable, load
 
 PRICERS: Final = {**aws.PRICERS, **kubernetes.PRICERS}
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 
+from components.capacity.prices import PriceTable
 from ops.cost.assumptions import Assumption
 from ops.cost.model import HOURS, Line, Range, Resource, Unpriced, layer_of
 from ops.cost.owners import Owner
-from ops.cost.prices import PriceTable
 
 _PER_MONTH = {"hour": float(HOURS), "month": 1.0, "GB": 1.0, "GB-month": 1.0}
 _UNITS = {"hour": "h", "month": "pieces", "GB": "GB", "GB-month": "GB"}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final, Protocol, cast
 
-from ops.cost.prices import Price, PriceTable
+from components.capacity.prices import Price, PriceTable
 
 API_REGION: Final = "us-east-1"
 """The API is there and in Mumbai; it answers for all regions."""

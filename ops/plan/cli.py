@@ -10,9 +10,9 @@ from typing import Annotated, Any, Final, cast
 
 import typer
 
+from components.capacity.prices import SHIPPED, PriceError, load
 from ops import console
 from ops.cli import EXIT_REFUSED, EXIT_UNUSABLE
-from ops.cost.prices import SHIPPED, PriceError, load
 from ops.cost.read import InputError, read_json, states_of_export
 from ops.plan import html, markdown
 from ops.plan.report import Report, build

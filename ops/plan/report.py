@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from components.capacity.prices import PriceTable
 from ops.cost import Estimate, Range, estimate
 from ops.cost.model import SHARED
-from ops.cost.prices import PriceTable
 from ops.cost.read import State, resources, states_after, states_before
 from ops.cost.report import money
 from ops.plan.preview import Change, Preview, parse

@@ -26,7 +26,7 @@ class ModelConfig(PolicyConfig):
     """
 
     annotations: tuple[str, ...] = Field(default=("llmops/objective", "llmops/cold-start-seconds"))
-    cold_start_seconds: int = 900
+    cold_start_seconds: int = 1800
 
 
 _COLD_START: Final = "llmops/cold-start-seconds"

@@ -12,7 +12,7 @@ from typing import Any, Final
 from pulumi_policy import Severity
 from pydantic import Field
 
-from policies.objects import Container, Pod, namespaced_name, pods, quantity
+from policies.objects import Container, Pod, completed_elsewhere, namespaced_name, pods, quantity
 from policies.registry import Context, PolicyConfig, Rule, pod_security
 from policies.view import UNKNOWN, Resource, at, listed, mapping
 
@@ -29,6 +29,8 @@ def _each(resource: Resource) -> Iterator[tuple[Pod, Container, str]]:
 
 
 def _resources(resource: Resource, _context: Context) -> Iterator[str]:
+    if completed_elsewhere(resource):
+        return
     for pod, container, where in _each(resource):
         whole = mapping(pod.spec, "resources")  # of the pod as a whole, Kubernetes 1.34
         own = mapping(container.spec, "resources")
@@ -82,7 +84,9 @@ def image_problem(image: Any, config: ImageConfig) -> str:
 
 def _images(resource: Resource, context: Context) -> Iterator[str]:
     for _, container, where in _each(resource):
-        if problem := image_problem(container.spec.get("image"), context.config):
+        if container.spec.get("image") is None:
+            continue  # the runtime's, which is judged by itself
+        if problem := image_problem(container.spec["image"], context.config):
             yield f"image {container.spec['image']} of {where} {problem}"
 
 
@@ -114,19 +118,26 @@ def _privileges(resource: Resource, context: Context) -> Iterator[str]:
                 yield f"{where} must not take port {at(port, 'hostPort')} of the node"
 
 
+# Who the pods of a runtime run as is said by each model or run.
+_LEFT_TO_OTHERS: Final = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+
+
 def _not_root(resource: Resource, context: Context) -> Iterator[str]:
     if namespaced_name(resource) in context.config.allowed:
         return
     for pod, container, where in _each(resource):
         own, whole = mapping(container.spec, "securityContext"), mapping(pod.spec, "securityContext")
         lacks: list[str] = []
+        completes = container.spec.get("image") is None
+        if completed_elsewhere(resource) and not whole:
+            whole = _LEFT_TO_OTHERS
         if not at(own, "runAsNonRoot") and not (at(own, "runAsNonRoot") is None and at(whole, "runAsNonRoot")):
             lacks.append("runAsNonRoot: true")
         if at(own, "runAsUser") == 0 or (at(own, "runAsUser") is None and at(whole, "runAsUser") == 0):
             lacks.append("a runAsUser other than 0")
-        if at(own, "allowPrivilegeEscalation") is not False:
+        if not completes and at(own, "allowPrivilegeEscalation") is not False:
             lacks.append("allowPrivilegeEscalation: false")
-        if "ALL" not in listed(own, "capabilities", "drop"):
+        if not completes and "ALL" not in listed(own, "capabilities", "drop"):
             lacks.append("capabilities.drop: [ALL]")
         profile = at(own, "seccompProfile", "type") or at(whole, "seccompProfile", "type")
         if profile not in ("RuntimeDefault", "Localhost", UNKNOWN):

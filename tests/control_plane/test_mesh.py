@@ -29,10 +29,14 @@ GROUPS = ("cert-manager", "external-secrets", "istio")
 # Everything that the settings can bring about: each gives objects that the others do not.
 VARIANTS: dict[str, dict[str, Any]] = {
     "defaults": {},
-    "small": {"highlyAvailable": False, "gateway": {"rateLimits": {"enabled": False}, "hstsDays": 0}},
+    "small": {
+        "highlyAvailable": False,
+        "traces": {"enabled": False},
+        "gateway": {"rateLimits": {"enabled": False}, "hstsDays": 0},
+    },
     "everything": {
         "certificates": {"issuer": "acme", "acme": {"email": "platform@example.com"}},
-        "mesh": {"tracing": {"enabled": True}, "accessLogs": False},
+        "mesh": {"accessLogs": False},
         "gateway": {
             "domain": "llm.example.com",
             "exposure": "internet-facing",

@@ -23,6 +23,7 @@ class Server(ThreadingHTTPServer):
         status: What it answers; above 399 it fails.
         pause: Seconds before an answer, and between the pieces of a stream.
         answering: Requests that it is busy with.
+        traceparents: Which trace each request said it belongs to; empty for none.
     """
 
     daemon_threads = True
@@ -30,6 +31,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self, name: str) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.name, self.reached, self.status, self.pause, self.answering = name, 0, 200, 0.0, 0
+        self.traceparents: list[str] = []
         self._lock = threading.Lock()
         self._connections: set[socket.socket] = set()
 
@@ -67,6 +69,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
         server = self.server
+        server.traceparents.append(self.headers.get("traceparent", ""))
         server.count(1)
         try:
             if server.status >= 400:

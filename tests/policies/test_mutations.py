@@ -210,7 +210,7 @@ MUTATIONS: list[tuple[str, str, tuple[str | int, ...], Any, str]] = [
     ("release-credentials", "release", ("values", "auth"), {"token": "hunter2"}, "values.auth.token looks like"),
     ("models-declared", "model", (*_LABELS, "llmops/owner"), GONE, "must name the team"),
     ("models-declared", "model", ("metadata", "annotations", "llmops/objective"), GONE, "llmops/objective must be set"),
-    ("models-declared", "model", ("metadata", "annotations", "llmops/cold-start-seconds"), "3600", "1 to 900"),
+    ("models-declared", "model", ("metadata", "annotations", "llmops/cold-start-seconds"), "3600", "1 to 1800"),
     ("models-declared", "deployment", (*_LABELS, "llmops/model"), "llama", "llmops/owner must name"),
 ]  # fmt: skip
 

@@ -20,6 +20,7 @@ from sandbox.kubernetes.nodes import NodeGroupSpec, Nodes
 from sandbox.kubernetes.objects import LiveObjects, lives_in_a_cluster
 from sandbox.provider import ProviderError
 from sandbox.store import Record, Store
+from tests.rendering.operated import operated
 
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob")
 _MANAGER = "rendering"
@@ -106,7 +107,8 @@ class Rendered:
             if document["kind"] == "HorizontalPodAutoscaler"
             for target in [document["spec"]["scaleTargetRef"]]
         }
-        return [self._workload(one, scaled) for one in self.documents if one["kind"] in WORKLOADS]
+        everything = [*self.documents, *operated(self.documents)]
+        return [self._workload(one, scaled) for one in everything if one["kind"] in WORKLOADS]
 
     def _workload(self, document: Manifest, scaled: Mapping[tuple[str, str], int]) -> Workload:
         kind, metadata, spec = document["kind"], document["metadata"], document["spec"]

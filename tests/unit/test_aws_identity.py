@@ -11,7 +11,16 @@ from aws_stack import HERE, KEY, OTHER_KEY, rendered, run, statements
 from conftest import ACCOUNT, REGION, Recorder
 
 from components.aws.identity import AwsIdentity, ClusterIssuer
-from components.contract import DnsGrant, DnsZone, Identity, ObjectGrant, SecretGrant, SecretRef
+from components.contract import (
+    AuditLog,
+    AuditLogGrant,
+    DnsGrant,
+    DnsZone,
+    Identity,
+    ObjectGrant,
+    SecretGrant,
+    SecretRef,
+)
 
 pytestmark = pytest.mark.unit
 ISSUER = f"oidc.eks.{REGION}.amazonaws.com/id/EXAMPLE"
@@ -174,3 +183,11 @@ def test_a_permissions_boundary_reaches_every_role(recorded: Recorder):
     boundary = f"arn:aws:iam::{ACCOUNT}:policy/boundary"
     run(lambda: grant(boundary=boundary))
     assert recorded.one("aws:iam/role:Role").inputs["permissionsBoundary"] == boundary
+
+
+def test_the_record_of_api_calls_is_read_from_one_log_group_and_nothing_else():
+    log = AuditLog(kind="cloudwatch", place="/aws/eks/llmops-test/cluster", prefix="audit-", region=REGION)
+    (statement,) = identity().statements([AuditLogGrant(log=log)])
+    group = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/aws/eks/llmops-test/cluster"
+    assert list(statement.actions) == ["logs:FilterLogEvents"]
+    assert list(statement.resources) == [group, f"{group}:*"]

@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 from golden_stack import STACKS, resources
 
+from components.capacity.prices import SHIPPED, PriceError, load, parse
 from ops.cost import Estimate, Range, Resource, estimate
 from ops.cost.assumptions import ASSUMPTIONS, AssumptionError, with_settings
 from ops.cost.estimation import PRICERS
 from ops.cost.free import ADDON, FREE, why_free
 from ops.cost.model import layer_of
-from ops.cost.prices import SHIPPED, PriceError, load, parse
 from ops.cost.read import InputError, read, states_after
 from ops.cost.read import resources as of_states
 

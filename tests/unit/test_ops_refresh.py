@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ops.cost.prices import SHIPPED, load, parse
+from components.capacity.prices import SHIPPED, load, parse
 from ops.cost.refresh import RefreshError, as_json, query, refresh
 
 pytestmark = pytest.mark.unit

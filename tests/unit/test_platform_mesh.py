@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pulumi
 import pytest
 from aws_stack import run
 from conftest import Recorder
 from platform_site import options, site
 
+from components.platform import telemetry
 from components.platform.mesh import (
     Mesh,
     MeshArgs,
@@ -24,7 +27,6 @@ pytestmark = pytest.mark.unit
 
 RELEASE = "kubernetes:helm.sh/v3:Release"
 PEERS = "kubernetes:security.istio.io/v1:PeerAuthentication"
-TRACED = {"tracing": {"enabled": True, "collector": "collector.monitoring.svc", "samplingPercent": 5}}
 JWT = {
     "mode": "jwt",
     "jwt": {"issuer": "https://idp.test", "jwksUri": "https://idp.test/keys", "audiences": ["llm"]},
@@ -99,22 +101,41 @@ def test_what_istio_would_ignore_in_ambient_mode_is_refused(namespace, labels, r
     run(program)
 
 
-def test_traces_are_off_until_a_collector_is_there():
-    quiet = MeshSettings()
-    assert "extensionProviders" not in mesh_config(quiet)
-    assert telemetry_of(quiet)["tracing"] == [{"disableSpanReporting": True}]
-
-    loud = MeshSettings.model_validate(TRACED)
-    (provider,) = mesh_config(loud)["extensionProviders"]
-    (tracing,) = telemetry_of(loud)["tracing"]
+def test_the_gateway_reports_every_request_to_the_collector_which_decides():
+    (provider,) = mesh_config(traced=True)["extensionProviders"]
+    (tracing,) = telemetry_of(MeshSettings(), traced=True)["tracing"]
     assert tracing["providers"] == [{"name": provider["name"]}]
-    assert provider["opentelemetry"] == {"service": "collector.monitoring.svc", "port": 4317}
-    assert tracing["randomSamplingPercentage"] == 5
+    assert provider["opentelemetry"] == {"service": telemetry.HOST, "port": telemetry.GRPC_PORT}
+    assert tracing["randomSamplingPercentage"] == 100, "whether it failed or was slow is known at its end"
+
+
+def test_nothing_is_reported_where_nothing_is_traced():
+    assert "extensionProviders" not in mesh_config(traced=False)
+    assert telemetry_of(MeshSettings(), traced=False)["tracing"] == [{"disableSpanReporting": True}]
+
+
+def test_the_gateway_may_reach_the_collector_only_where_requests_are_traced(recorded: Recorder):
+    def reaches(settings) -> bool:
+        return any(way.target == telemetry.COLLECTOR for way in openings(site(settings)))
+
+    def program():
+        assert reaches({})
+        assert not reaches({"traces": {"enabled": False}})
+
+    run(program)
+
+
+def test_a_line_of_the_access_log_leads_to_its_trace():
+    fields = json.loads(mesh_config(traced=True)["accessLogFormat"])
+    assert fields["trace_id"] == "%TRACE_ID%"
 
 
 def test_access_logs_are_on_and_can_be_switched_off():
-    assert telemetry_of(MeshSettings())["accessLogging"] == [{"providers": [{"name": "envoy"}]}]
-    assert telemetry_of(MeshSettings.model_validate({"accessLogs": False}))["accessLogging"] == [{"disabled": True}]
+    def logged(settings: MeshSettings):
+        return telemetry_of(settings, traced=False)["accessLogging"]
+
+    assert logged(MeshSettings()) == [{"providers": [{"name": "envoy"}]}]
+    assert logged(MeshSettings.model_validate({"accessLogs": False})) == [{"disabled": True}]
 
 
 def test_the_control_plane_reaches_the_internet_only_to_fetch_the_token_issuers_keys(recorded: Recorder):
@@ -127,16 +148,5 @@ def test_the_control_plane_reaches_the_internet_only_to_fetch_the_token_issuers_
         assert internet({"gateway": {"authentication": JWT}})
         assert not internet({})
         assert not internet({"gateway": {"enabled": False, "authentication": JWT}})
-
-    run(program)
-
-
-def test_the_way_to_the_collector_is_open_only_where_traces_are_sent(recorded: Recorder):
-    def ports(settings) -> set[int]:
-        return {port for way in openings(site(settings)) for port in way.ports}
-
-    def program():
-        assert 4317 in ports({"mesh": TRACED})
-        assert 4317 not in ports({})
 
     run(program)

@@ -415,9 +415,14 @@ class TestIdentity:
         assert found["ProfiledModels0"]["Condition"] == {"StringEquals": {"bedrock:InferenceProfileArn": [profile]}}
 
     def test_its_secrets_are_granted_to_external_secrets(self):
-        assert {"litellm-master-key", "litellm-salt-key", "litellm-ui", "litellm-database", "cache-auth"} == set(
-            entries()
-        )
+        assert {
+            "litellm-master-key",
+            "litellm-salt-key",
+            "litellm-smoke-key",
+            "litellm-ui",
+            "litellm-database",
+            "cache-auth",
+        } == set(entries())
 
 
 class TestRoutes:

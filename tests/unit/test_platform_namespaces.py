@@ -149,7 +149,7 @@ def test_systems_that_the_api_server_calls_are_outside_of_the_mesh(usual: Made):
         for name, inputs in usual.named(NAMESPACE).items()
         if inputs["metadata"]["labels"].get("istio.io/dataplane-mode") == "ambient"
     }
-    assert not meshed & {"cert-manager", "external-secrets", "keda", "volcano-system", "istio-system", "istio-ingress"}
+    assert not meshed & {"cert-manager", "external-secrets", "keda", "volcano-system", "istio-system"}
     assert {"argocd", "mlops-serving", "mlops-training", "team-nlp"} <= meshed
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Any
 
 import pulumi
@@ -224,9 +225,11 @@ def test_a_queue_is_that_of_the_model_alone(runtime: RuntimeName):
     assert found.scaling is not None
     query = found.scaling["triggers"][1]["metadata"]["query"]
 
-    assert 'namespace="mlops-serving"' in query
-    assert 'pod=~"small-predictor-.+"' in query
-    assert query.count("{") == query.count("}") == 1
+    selectors = re.findall(r"\{(.*?)\}", query)
+    assert selectors
+    for selector in selectors:
+        assert 'namespace="mlops-serving"' in selector
+        assert 'pod=~"small-predictor-.+"' in selector
 
 
 def test_a_fixed_number_of_servers_is_not_scaled():

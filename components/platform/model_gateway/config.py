@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any, Final
 
-from components.platform.model_gateway.models import Backend, GatewayModel, Served, longest_answer_seconds
+from components.platform.model_gateway.models import Backend, GatewayModel, Hosted, Served, longest_answer_seconds
 from components.settings.platform.model_gateway import AnswerCacheSettings, ModelGatewaySettings, RoutingSettings
 
 MASTER_KEY: Final = "LITELLM_MASTER_KEY"
 CACHE_HOST: Final = "REDIS_HOST"
 CACHE_PORT: Final = "REDIS_PORT"
 CACHE_PASSWORD: Final = "REDIS_PASSWORD"
+
+SESSION_SECONDS: Final = 3600
+"""How long a session stays with its backend after its last request."""
 
 DATABASE_CONNECTIONS: Final = 10
 """Connections to the database that one replica keeps at most."""
@@ -20,7 +24,9 @@ _STRATEGIES: Final = {"weighted": "simple-shuffle", "least-busy": "least-busy"}
 _CACHE_MODES: Final = {"every-request": "default_on", "on-request": "default_off"}
 
 
-def configuration(models: Sequence[GatewayModel], settings: ModelGatewaySettings) -> dict[str, Any]:
+def configuration(
+    models: Sequence[GatewayModel], settings: ModelGatewaySettings, *, traced: bool = False
+) -> dict[str, Any]:
     """The file ``config.yaml``. Credentials are named by variables of the process and stand nowhere else.
 
     What is not in the file, LiteLLM would read from its database or fetch: neither is wanted. Models are declared here
@@ -28,10 +34,13 @@ def configuration(models: Sequence[GatewayModel], settings: ModelGatewaySettings
     """
     return {
         "model_list": [_deployment(model, backend) for model in models for backend in model.backends],
-        "router_settings": _router(models, settings.routing),
+        "router_settings": {**_router(models, settings.routing), **_sessions(models)},
         "litellm_settings": {
             "json_logs": True,
-            "callbacks": ["prometheus"],
+            "callbacks": ["prometheus", *(["otel"] if traced else [])],
+            # Models report their part of a request below the same trace id.
+            **({"forward_traceparent_to_llm_provider": True} if traced else {}),
+            "service_callback": ["prometheus_system"],  # calls of the database and of the cache, and which of them fail
             "request_timeout": longest_answer_seconds(models) or 600,  # what no model's own timeout says
             # Clients are written for one provider; what another does not know is left out instead of refused.
             "drop_params": True,
@@ -72,7 +81,7 @@ def _deployment(model: GatewayModel, backend: Backend) -> dict[str, Any]:
     ):
         if price is not None:
             parameters[name] = price / 1e6
-        elif isinstance(backend.target, Served):
+        elif isinstance(backend.target, Served) or backend.target.provider != "bedrock":
             parameters[name] = 0.0  # said, or LiteLLM looks for a public model with the same name
     return {
         "model_name": model.name,
@@ -84,7 +93,7 @@ def _deployment(model: GatewayModel, backend: Backend) -> dict[str, Any]:
 def _target(backend: Backend) -> dict[str, Any]:
     target = backend.target
     if not isinstance(target, Served):
-        return {"model": f"{target.provider}/{target.model}", "aws_region_name": target.region}
+        return _hosted(target)
     root = target.url.rstrip("/")
     # Backends in the cluster ask for no key: the mesh and the network policies say who may call them. The client
     # library insists on one.
@@ -96,6 +105,21 @@ def _target(backend: Backend) -> dict[str, Any]:
             return {"model": f"openai/{target.model}", "api_base": f"{root}/v1", **no_key}
         case "triton":
             return {"model": f"triton/{target.model}", "api_base": f"{root}/v2/models/{target.model}/generate"}
+
+
+def _hosted(target: Hosted) -> dict[str, Any]:
+    match target.provider:
+        case "bedrock":
+            return {"model": f"bedrock/{target.model}", "aws_region_name": target.region}
+        case "sagemaker":
+            component = {"model_id": target.component} if target.component else {}
+            return {"model": f"sagemaker_chat/{target.model}", "aws_region_name": target.region, **component}
+        case "vertex":
+            # The address names the endpoint. Its name would be searched for those of known models, and one that it
+            # holds (`bge`, `gemma`) would change the request.
+            sign_in = {"vertex_credentials": json.dumps(dict(target.sign_in))} if target.sign_in else {}
+            where = {"vertex_project": target.project, "vertex_location": target.region}
+            return {"model": "vertex_ai/openai/endpoint", "api_base": target.url, **where, **sign_in}
 
 
 def _router(models: Sequence[GatewayModel], routing: RoutingSettings) -> dict[str, Any]:
@@ -111,6 +135,17 @@ def _router(models: Sequence[GatewayModel], routing: RoutingSettings) -> dict[st
         "fallbacks": [{model.name: list(model.fallbacks)} for model in models if model.fallbacks],
         # Without it `rpm` and `tpm` of a backend only say where to send, and refuse nothing.
         "optional_pre_call_checks": ["enforce_model_rate_limits"],
+    }
+
+
+def _sessions(models: Sequence[GatewayModel]) -> dict[str, Any]:
+    """Sessions that stay with their backend; where they went is kept in the cache, for all replicas."""
+    sticky = [model.name for model in models if model.sticky]
+    if not sticky:
+        return {}
+    return {
+        "model_group_affinity_config": {name: ["session_affinity"] for name in sticky},
+        "deployment_affinity_ttl_seconds": SESSION_SECONDS,
     }
 
 

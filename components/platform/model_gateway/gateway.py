@@ -11,6 +11,7 @@ from pulumi_kubernetes.core import v1 as core
 from pulumi_kubernetes.meta import v1 as meta
 
 from components.contract import ServiceIdentity
+from components.platform import telemetry
 from components.platform.databases import database
 from components.platform.model_gateway import config, models
 from components.platform.model_gateway.models import GatewayModel
@@ -23,6 +24,7 @@ from components.platform.model_gateway.names import (
     NAMESPACE,
     PORT,
     SERVICE_URL,
+    SMOKE_SECRET,
     TEAMS,
 )
 from components.platform.model_gateway.server import migrations, server
@@ -40,6 +42,7 @@ _HTTPS: Final = 443
 _DATABASE: Final = "litellm"
 _DATABASE_ENTRY: Final = "litellm-database"
 
+_SMOKE_KEY: Final = {"key": ("litellm-smoke-key", "key")}
 _KEYS: Final = {
     "masterKey": ("litellm-master-key", "key"),
     "saltKey": ("litellm-salt-key", "key"),
@@ -62,12 +65,17 @@ def openings(site: Site) -> tuple[Opening, ...]:
         Opening(source=SCRAPER, target=LITELLM, ports=(METRICS_PORT,), why="Metrics: tokens, money, failures."),
     )
     published = opening(LITELLM, (PORT,), "Every call of a model from outside.")
-    return (*ways, published) if site.settings.gateway.enabled else ways
+    return (
+        *ways,
+        *((published,) if site.settings.gateway.enabled else ()),
+        *telemetry.spans_from(site, LITELLM, (telemetry.HTTP_PORT,)),
+    )
 
 
 def entries() -> tuple[str, ...]:
     """Entries of the secret store that it reads."""
-    return tuple(sorted({entry for entry, _ in _KEYS.values()} | {_DATABASE_ENTRY}))
+    keys = (*_KEYS.values(), *_SMOKE_KEY.values())
+    return tuple(sorted({entry for entry, _ in keys} | {_DATABASE_ENTRY}))
 
 
 def own_sign_in(settings: PlatformSettings) -> tuple[str, ...]:
@@ -147,13 +155,22 @@ class ModelGateway(pulumi.ComponentResource):
         running = server(
             name,
             site=site,
-            document=config.configuration(args.models, settings),
+            document=config.configuration(args.models, settings, traced=telemetry.traced(site)),
             account=account,
             database=tables,
             parent=self,
             after=[keys, migrated, *tables.ready, *identity.ready],
         )
-        teams = keep_teams(name, site=site, parent=self, after=running)
+        smoke = external_secret(
+            f"{name}-smoke-key",
+            namespace=NAMESPACE,
+            secret_name=SMOKE_SECRET,
+            data=_SMOKE_KEY,
+            site=site,
+            parent=self,
+            after=args.secrets_ready,
+        )
+        teams = keep_teams(name, site=site, parent=self, after=[*running, smoke])
         self.ready = (*running, *teams)
         if args.edge_ready:
             self._publish(args, running)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
-from components.contract import HostedModelGrant
-from components.settings.hosted_models import HostedModelSettings, HostedProvider
+from components.contract import EndpointGrant, HostedModelGrant
+from components.settings.hosted_models import HostedModelSettings
 
 Api = Literal["vllm", "openai", "triton"]
 """What a served model speaks: vLLM's dialect of the OpenAI API (its own parameters are passed on), the plain OpenAI API
 (Triton's own frontend for it too), or Triton's ``generate`` endpoint, which takes text and knows no chat roles."""
 
 Mode = Literal["chat", "completion", "embedding"]
+
+HostedService = Literal["bedrock", "sagemaker", "vertex"]
+"""Who serves a model outside of the cluster: Bedrock, or an endpoint of the stack's own at SageMaker or Vertex AI."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,17 +37,27 @@ class Served:
 
 @dataclass(frozen=True, kw_only=True)
 class Hosted:
-    """A model that the cloud serves; the gateway's own cloud identity is the credential.
+    """A model that a cloud serves; the gateway's own cloud identity is the credential.
 
     Attributes:
         provider: Who serves it.
-        model: The provider's identifier, such as ``anthropic.claude-sonnet-4-5-20250929-v1:0``.
+        model: The provider's identifier, such as ``anthropic.claude-sonnet-4-5-20250929-v1:0``; the endpoint's name
+            where it is on one of the stack's own.
         region: Region of the endpoint.
+        component: Inference component of a SageMaker endpoint; empty where it has none.
+        url: Root of the OpenAI API at a Vertex AI endpoint.
+        project: Project of a Vertex AI endpoint.
+        sign_in: How the gateway's identity becomes one of Google's, as an ``external_account`` document, which holds no
+            credential; empty where the cluster gives it one.
     """
 
-    provider: HostedProvider
+    provider: HostedService
     model: str
     region: str
+    component: str = ""
+    url: str = ""
+    project: str = ""
+    sign_in: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +96,7 @@ class GatewayModel:
         input_usd_per_million: Price of a million input tokens, which budgets of teams are charged with. None takes
             LiteLLM's own table, which knows hosted models; a served model without a price costs nothing.
         output_usd_per_million: The same for output tokens.
+        sticky: Requests with the same session (header ``x-litellm-session-id``) and key stay with one backend.
     """
 
     name: str
@@ -91,6 +105,7 @@ class GatewayModel:
     mode: Mode = "chat"
     input_usd_per_million: float | None = None
     output_usd_per_million: float | None = None
+    sticky: bool = False
 
 
 def hosted_models(settings: Sequence[HostedModelSettings], region: str) -> tuple[GatewayModel, ...]:
@@ -132,16 +147,22 @@ def problems(models: Sequence[GatewayModel]) -> Iterator[str]:
                 yield f"model {model.name} falls back to {name}, which is not declared; there are {', '.join(counts)}"
 
 
-def grants(models: Sequence[GatewayModel]) -> tuple[HostedModelGrant, ...]:
-    """What the gateway must be allowed to call at the cloud; one grant for each region."""
-    by_region: dict[str, set[str]] = {}
+def grants(models: Sequence[GatewayModel]) -> tuple[HostedModelGrant | EndpointGrant, ...]:
+    """What the gateway must be allowed to call at the cloud; one grant for each service and region."""
+    places: dict[tuple[HostedService, str], list[Hosted]] = {}
     for model in models:
         for backend in model.backends:
-            if isinstance(backend.target, Hosted):
-                by_region.setdefault(backend.target.region, set()).add(backend.target.model)
-    return tuple(
-        HostedModelGrant(models=tuple(sorted(names)), region=region) for region, names in sorted(by_region.items())
-    )
+            if isinstance(one := backend.target, Hosted):
+                places.setdefault((one.provider, one.region), []).append(one)
+    return tuple(_grant(service, region, asked) for (service, region), asked in sorted(places.items()))
+
+
+def _grant(service: HostedService, region: str, asked: Sequence[Hosted]) -> HostedModelGrant | EndpointGrant:
+    names = tuple(sorted({one.model for one in asked}))
+    if service == "bedrock":
+        return HostedModelGrant(models=names, region=region)
+    components = tuple(sorted({one.component for one in asked if one.component}))
+    return EndpointGrant(service=service, endpoints=names, components=components, region=region)
 
 
 def longest_answer_seconds(models: Sequence[GatewayModel]) -> float:

@@ -21,6 +21,9 @@ SERVICE_URL: Final = f"http://{NAME}.{NAMESPACE}.svc.cluster.local:{PORT}"
 KEYS_SECRET: Final = "model-gateway-keys"
 """Master key, salt, sign-in of the pages, password of the cache."""
 
+SMOKE_SECRET: Final = "model-smoke-key"
+"""Key of the smoke tests; nothing else is in it."""
+
 LABELS: Final[dict[str, str]] = dict(LITELLM.labels)
 MIGRATIONS_LABELS: Final[dict[str, str]] = {"app.kubernetes.io/name": "model-gateway-migrations"}
 TEAMS_LABELS: Final[dict[str, str]] = {"app.kubernetes.io/name": "model-gateway-teams"}

@@ -1,12 +1,13 @@
-"""Make the teams of LiteLLM as they are declared. It runs in a pod, with nothing but Python's own library.
+"""Make the teams of LiteLLM, and the key of the smoke tests. It runs in a pod, with nothing but Python's own library.
 
-``python3 reconcile.py teams.json``, with ``LITELLM_URL`` and ``LITELLM_MASTER_KEY`` in the environment. Running it
-again changes nothing. Teams that it made and that are declared no more are blocked, not deleted: what they spent stays
-known.
+``python3 reconcile.py teams.json``, with ``LITELLM_URL``, ``LITELLM_MASTER_KEY`` and ``SMOKE_KEY`` in the environment.
+Running it again changes nothing. Teams that it made and that are declared no more are blocked, not deleted: what they
+spent stays known.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sys
@@ -18,6 +19,9 @@ from pathlib import Path
 from typing import Any
 
 OWNER = {"managed-by": "llmops"}
+# What the smoke tests of all models may spend; each sends a few dozen tokens.
+SMOKE_ALIAS = "smoke-tests"
+SMOKE = {"key_alias": SMOKE_ALIAS, "max_budget": 5.0, "budget_duration": "30d"}
 _TRIES = 5
 _TIMEOUT_SECONDS = 30
 
@@ -61,6 +65,29 @@ class Gateway:
     def update(self, team: dict[str, Any]) -> None:
         """Change what is named of a team."""
         self._call("POST", "/team/update", team)
+
+    def knows_key(self, key: str) -> bool:
+        """Whether there is such a key; it is asked for by its hash, so that no log shows it."""
+        query = urllib.parse.urlencode({"key": hashlib.sha256(key.encode()).hexdigest()})
+        try:
+            found = self._call("GET", f"/key/info?{query}")
+        except RefusedError as refused:
+            if refused.status == 404:
+                return False
+            raise
+        return not found["info"].get("deleted_at")  # deleted keys are still told of
+
+    def create_key(self, key: str, settings: dict[str, Any]) -> None:
+        """Create a key of which the value is known already."""
+        self._call("POST", "/key/generate", {**settings, "key": key})
+
+    def delete_key(self, alias: str) -> None:
+        """Delete the key with an alias, where there is one."""
+        try:
+            self._call("POST", "/key/delete", {"key_aliases": [alias]})
+        except RefusedError as refused:
+            if refused.status != 404:
+                raise
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         headers = {"authorization": f"Bearer {self._key}", "content-type": "application/json"}
@@ -106,10 +133,20 @@ def reconcile(gateway: Gateway, teams: list[dict[str, Any]]) -> list[str]:
     return done
 
 
+def keep_key(gateway: Gateway, key: str) -> list[str]:
+    """Make the key of the smoke tests what the secret store says; returns what was done, a line each."""
+    if gateway.knows_key(key):
+        return []
+    gateway.delete_key(SMOKE_ALIAS)  # with another value: its alias would be taken
+    gateway.create_key(key, {**SMOKE, "metadata": OWNER})
+    return [f"{SMOKE_ALIAS}: key created"]
+
+
 def main() -> int:
     """Read the declaration, bring it about, say what was done."""
     teams = json.loads(Path(sys.argv[1]).read_text())
-    for line in reconcile(Gateway(os.environ["LITELLM_URL"], os.environ["LITELLM_MASTER_KEY"]), teams):
+    gateway = Gateway(os.environ["LITELLM_URL"], os.environ["LITELLM_MASTER_KEY"])
+    for line in (*reconcile(gateway, teams), *keep_key(gateway, os.environ["SMOKE_KEY"])):
         print(line)
     print(f"{len(teams)} teams are as declared")
     return 0

@@ -11,6 +11,7 @@ import pulumi
 from pulumi_kubernetes import apps, autoscaling, batch, core, policy
 from pulumi_kubernetes.meta import v1 as meta
 
+from components.platform import telemetry
 from components.platform.databases import CA_KEY, DatabaseAccess
 from components.platform.model_gateway import config
 from components.platform.model_gateway.names import (
@@ -39,6 +40,15 @@ _MIGRATION_SECONDS: Final = 900
 _LEAVING_SECONDS: Final = 15
 # What LiteLLM needs after the last answer: it writes what was spent.
 _TEARDOWN_SECONDS: Final = 30
+
+# By HTTP: by gRPC a second library would have threads of its own in the process.
+TRACING: Final[Mapping[str, str]] = {
+    "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+    "OTEL_EXPORTER_OTLP_ENDPOINT": telemetry.OTLP_HTTP_URL,
+    "OTEL_SERVICE_NAME": NAME,
+    "OTEL_RESOURCE_ATTRIBUTES": f"k8s.namespace.name={NAMESPACE}",
+}
+"""Where the process reports its part of requests; the callback ``otel`` of the configuration reads it."""
 
 # Of the process itself and of the job that migrates. Both fetch nothing when they start: prices are the release's own.
 _COMMON: Final[Mapping[str, str]] = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MODE": "PRODUCTION"}
@@ -244,6 +254,7 @@ def _process(site: Site, database: DatabaseAccess) -> core.v1.ContainerArgs:
                 }
             ),
             *environment(site),
+            *(_plain(TRACING) if telemetry.traced(site) else ()),
             *_database(database),
         ],
         ports=[core.v1.ContainerPortArgs(name="http", container_port=PORT)],
@@ -285,11 +296,20 @@ def _metrics() -> core.v1.ContainerArgs:
         args=["--host", "0.0.0.0", "--port", str(METRICS_PORT)],
         env=_plain({**_COMMON, "PROMETHEUS_MULTIPROC_DIR": _METRICS_FOLDER}),
         ports=[core.v1.ContainerPortArgs(name="metrics", container_port=METRICS_PORT)],
+        readiness_probe=_listens(),
+        liveness_probe=_listens(),
         resources=core.v1.ResourceRequirementsArgs(
             requests={"cpu": "10m", "memory": "256Mi"}, limits={"memory": "512Mi"}
         ),
         security_context=container_security(),
         volume_mounts=[*_SCRATCH_MOUNTS, core.v1.VolumeMountArgs(name="metrics", mount_path=_METRICS_FOLDER)],
+    )
+
+
+def _listens() -> core.v1.ProbeArgs:
+    """Asked by connecting alone: an answer would be all metrics."""
+    return core.v1.ProbeArgs(
+        tcp_socket=core.v1.TCPSocketActionArgs(port=METRICS_PORT), period_seconds=20, timeout_seconds=5
     )
 
 

@@ -16,6 +16,7 @@ from components.platform.model_gateway.names import (
     KEYS_SECRET,
     NAMESPACE,
     SERVICE_URL,
+    SMOKE_SECRET,
     TEAMS_LABELS,
     container_security,
     from_secret,
@@ -126,6 +127,7 @@ def _job(site: Site, configuration: core.v1.ConfigMap, digest: str) -> batch.v1.
                         env=[
                             core.v1.EnvVarArgs(name="LITELLM_URL", value=SERVICE_URL),
                             from_secret("LITELLM_MASTER_KEY", KEYS_SECRET, "masterKey"),
+                            from_secret("SMOKE_KEY", SMOKE_SECRET, "key"),
                         ],
                         resources=core.v1.ResourceRequirementsArgs(
                             requests={"cpu": "10m", "memory": "48Mi"}, limits={"memory": "128Mi"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from components.settings.base import Section
+from components.settings.platform.alerting import AlertingSettings
 from components.settings.platform.autoscaling import AutoscalingSettings
 from components.settings.platform.backups import BackupSettings
 from components.settings.platform.certificates import CertificateSettings
@@ -11,14 +12,18 @@ from components.settings.platform.delivery import DeliverySettings
 from components.settings.platform.experiments import ExperimentSettings
 from components.settings.platform.gateway import GatewaySettings
 from components.settings.platform.gpus import GpuSettings
+from components.settings.platform.grafana import GrafanaSettings
 from components.settings.platform.isolation import IsolationSettings
+from components.settings.platform.logs import LogSettings
 from components.settings.platform.mesh import MeshSettings
+from components.settings.platform.metrics import PROMETHEUS_URL, MetricsSettings
 from components.settings.platform.model_gateway import ModelGatewaySettings
 from components.settings.platform.pipelines import PipelineSettings
 from components.settings.platform.ray import RaySettings
 from components.settings.platform.scheduling import SchedulingSettings
 from components.settings.platform.secrets import SecretSyncSettings
 from components.settings.platform.serving import ServingSettings
+from components.settings.platform.traces import TraceSettings
 from components.settings.platform.training import TrainingSettings
 from components.settings.platform.vectors import VectorSettings
 from components.settings.platform.workflows import WorkflowSettings
@@ -40,14 +45,19 @@ class PlatformSettings(Section):
         gpus: Device plugin, GPU metrics.
         autoscaling: KEDA.
         backups: Velero.
-        ray: Ray; installed where this section is given, if only as ``{}``.
-        vectors: Milvus; installed where this section is given, if only as ``{}``.
-        experiments: MLflow; installed where this section is given, if only as ``{}``.
-        workflows: Argo Workflows; installed where this section is given, if only as ``{}``.
-        pipelines: Kubeflow Pipelines; installed where this section is given, if only as ``{}``.
-        training: Kubeflow Trainer, Training Operator; installed where this section is given, if only as ``{}``.
-        model_gateway: LiteLLM; installed where this section is given, if only as ``{}``.
-        serving: KServe, scale to zero; installed where this section is given, if only as ``{}``.
+        ray: Ray.
+        vectors: Milvus.
+        experiments: MLflow.
+        workflows: Argo Workflows.
+        pipelines: Kubeflow Pipelines.
+        training: Kubeflow Trainer, Training Operator.
+        model_gateway: LiteLLM.
+        serving: KServe, scale to zero.
+        metrics: Prometheus.
+        alerting: Who is told of alerts.
+        grafana: Dashboards.
+        logs: Loki, and what it collects.
+        traces: OpenTelemetry collector, Tempo.
     """
 
     highly_available: bool = True
@@ -62,11 +72,21 @@ class PlatformSettings(Section):
     gpus: GpuSettings = GpuSettings()
     autoscaling: AutoscalingSettings = AutoscalingSettings()
     backups: BackupSettings = BackupSettings()
-    ray: RaySettings = RaySettings(enabled=False)
-    vectors: VectorSettings = VectorSettings(enabled=False)
-    experiments: ExperimentSettings = ExperimentSettings(enabled=False)
-    workflows: WorkflowSettings = WorkflowSettings(enabled=False)
-    pipelines: PipelineSettings = PipelineSettings(enabled=False)
-    training: TrainingSettings = TrainingSettings(enabled=False)
-    model_gateway: ModelGatewaySettings = ModelGatewaySettings(enabled=False)
-    serving: ServingSettings = ServingSettings(enabled=False)
+    ray: RaySettings = RaySettings()
+    vectors: VectorSettings = VectorSettings()
+    experiments: ExperimentSettings = ExperimentSettings()
+    workflows: WorkflowSettings = WorkflowSettings()
+    pipelines: PipelineSettings = PipelineSettings()
+    training: TrainingSettings = TrainingSettings()
+    model_gateway: ModelGatewaySettings = ModelGatewaySettings()
+    serving: ServingSettings = ServingSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    alerting: AlertingSettings = AlertingSettings()
+    grafana: GrafanaSettings = GrafanaSettings()
+    logs: LogSettings = LogSettings()
+    traces: TraceSettings = TraceSettings()
+
+    @property
+    def prometheus_url(self) -> str:
+        """Where metrics can be asked for; empty where nobody collects them."""
+        return self.serving.prometheus_url or (PROMETHEUS_URL if self.metrics.enabled else "")

@@ -178,3 +178,28 @@ def grafana(platform: PlatformSettings) -> Iterator[tuple[str, str]]:
         yield "platform.grafana.host", f"must be one label below platform.gateway.domain {domain}; got {host}"
     if settings.sso and not platform.gateway.enabled:
         yield "platform.grafana.sso", "needs platform.gateway.enabled: the issuer sends people back through it"
+
+
+def alerting(platform: PlatformSettings, teams: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Paths and messages: what telling people of alerts lacks; ``teams`` are the names of the teams."""
+    settings = platform.alerting
+    for team in settings.team_routes:
+        if team not in teams:
+            yield f"platform.alerting.teamRoutes.{team}", f"must be a team; there are {', '.join(teams) or 'none'}"
+    if not settings.receivers:
+        return
+    if not platform.metrics.enabled:
+        yield "platform.alerting.receivers", "needs platform.metrics.enabled: nothing else raises alerts"
+    elif settings.supplied and not platform.secrets.enabled:
+        yield "platform.alerting.receivers", "needs platform.secrets.enabled, for the receivers' credentials"
+
+
+def retention(platform: PlatformSettings, bucket_days: int) -> Iterator[tuple[str, str]]:
+    """Paths and messages: what the bucket of logs and traces would forget before those whose index names it."""
+    for name, section in (("logs", platform.logs), ("traces", platform.traces)):
+        if section.enabled and section.retention_days >= bucket_days:
+            yield (
+                f"platform.{name}.retentionDays",
+                f"must be below objects.logRetentionDays, {bucket_days}, after which the bucket deletes; "
+                f"got {section.retention_days}",
+            )

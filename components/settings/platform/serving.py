@@ -67,8 +67,11 @@ class ServingSettings(Section):
         enabled: Install KServe.
         answer_seconds: How long the longest answer takes, from its request at a running server to its last token.
             What takes longer is cut off, and a server that must go waits as long for its last answers.
-        prometheus_url: Where the autoscaler reads the models' own queues, such as
-            ``http://prometheus-operated.monitoring:9090``. Empty: models are scaled by requests under way alone.
+        prometheus_url: Where the autoscaler reads the models' own queues, if not from this stack's Prometheus, such as
+            ``http://prometheus.example:9090``. Empty, and without metrics: by requests under way alone.
+        registry_url: Where the program looks models of the registry up at preview, such as
+            ``https://mlflow.example.com``; empty takes the variable ``MLFLOW_TRACKING_URI``. It signs in with
+            ``MLFLOW_TRACKING_TOKEN``, or ``MLFLOW_TRACKING_USERNAME`` and ``MLFLOW_TRACKING_PASSWORD``.
         cold_start: What a cold start takes.
         activation: Scale to zero.
     """
@@ -76,5 +79,6 @@ class ServingSettings(Section):
     enabled: bool = True
     answer_seconds: Annotated[int, Field(ge=10, le=3600)] = 600
     prometheus_url: Annotated[str, Field(pattern=r"^(https?://[a-z0-9.:-]+)?$")] = ""
+    registry_url: Annotated[str, Field(pattern=r"^(https?://\S+)?$")] = ""
     cold_start: ColdStartSettings = ColdStartSettings()
     activation: ActivationSettings = ActivationSettings()

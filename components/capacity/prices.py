@@ -13,6 +13,8 @@ SHIPPED: Final = Path(__file__).with_name("prices.json")
 
 UNCONFIRMED: Final = "unconfirmed"
 
+_NODES: Final = ("ec2",)  # under which names the table has nodes
+
 # What a region's list prices are of us-east-1's, where no table of the region's own was made with `ops cost refresh`.
 # Ratio of the on-demand price of g5.2xlarge (SkyPilot catalog v8, aws/vms.csv, commit e385a0d, 2026): GPU nodes are the
 # largest part of a bill here. Other services differ from it by some percent.
@@ -65,6 +67,10 @@ class PriceTable:
         price = self.items.get(key)
         factor = self.factor(region)
         return None if price is None or factor is None else price.usd * factor
+
+    def node(self, instance_type: str, region: str) -> float | None:
+        """Dollars for an hour of a node on demand, whatever cloud its type is from; None where no price is known."""
+        return next((usd for kind in _NODES if (usd := self.find(f"{kind}/{instance_type}", region)) is not None), None)
 
     def factor(self, region: str) -> float | None:
         """What prices of ``region`` are of this table's; None where that is not known."""

@@ -1,0 +1,1 @@
+"""What watches the platform: metrics, alerts, logs, traces, dashboards."""

@@ -1,0 +1,1 @@
+"""What runs on the platform: models, and what is computed about them before anything is created."""

@@ -1,0 +1,1 @@
+"""Models on endpoints that a cloud manages: SageMaker and Vertex AI."""

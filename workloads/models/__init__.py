@@ -1,0 +1,1 @@
+"""Models: one declaration, whichever backend serves it."""

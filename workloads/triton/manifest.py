@@ -1,0 +1,254 @@
+"""What an engine was built for: the file beside it, read at preview and again in the pod. Pure.
+
+An engine runs on the GPU model and the TensorRT-LLM version that it was built with, and on no other. Nothing of it can
+be seen from its files' names, so whoever builds one writes a manifest (``python -m workloads.triton.manifest``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final, Self, cast
+
+from pydantic import Field, ValidationError, model_validator
+
+from components.settings.base import Section
+from components.versions import IMAGES
+
+FILE: Final = "manifest.json"
+"""Its name in a release; also an entry of the release's own list would be, so it is not in that list."""
+
+# What the release of Triton's image has inside (its own compatibility matrix, docs/introduction/compatibility.md in
+# triton-inference-server/server). The next image may have none that reads engines: see decision 14.
+TENSORRT_LLM: Final[Mapping[str, str]] = {
+    "26.04-trtllm-python-py3": "1.2.1",
+    "26.05-trtllm-python-py3": "1.2.1",
+    "26.06-trtllm-python-py3": "1.2.1",
+    "26.07-trtllm-python-py3": "1.2.1",
+}
+
+Finding = tuple[str, str]
+"""Path below the model's settings, and what is wrong with what to do."""
+
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class EngineManifest(Section):
+    """One built engine and its tokenizer.
+
+    Attributes:
+        model: What was built; for people.
+        gpu: Lower-case model of the GPU that it was built on, such as ``a10g``.
+        tensorrt_llm: Version that built it.
+        tensor_parallel: GPUs over which each layer is spread.
+        pipeline_parallel: GPUs over which layers are shared out.
+        max_batch_size: Requests that run together at most.
+        max_input_tokens: Tokens of a question at most.
+        max_sequence_tokens: Tokens of question and answer at most.
+        max_num_tokens: Tokens of one step at most.
+        quantization: As TensorRT-LLM calls it, such as ``FP8`` or ``W4A16_AWQ``; empty for none.
+        kv_cache: The same for the KV cache, such as ``FP8``.
+        paged_context: Built with paged context attention, which sharing KV cache and computing prompts in pieces need.
+        files: SHA-256 of every file, by path below the release.
+    """
+
+    model: str
+    gpu: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")]
+    tensorrt_llm: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+")]
+    tensor_parallel: Annotated[int, Field(ge=1)] = 1
+    pipeline_parallel: Annotated[int, Field(ge=1)] = 1
+    max_batch_size: Annotated[int, Field(ge=1)]
+    max_input_tokens: Annotated[int, Field(ge=1)]
+    max_sequence_tokens: Annotated[int, Field(ge=1)]
+    max_num_tokens: Annotated[int, Field(ge=1)]
+    quantization: str = ""
+    kv_cache: str = ""
+    paged_context: bool = False
+    files: Annotated[dict[str, Digest], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        for path in self.files:
+            if path.startswith("/") or ".." in path.split("/") or path == FILE:
+                raise ValueError(f"files: {path} is not a path below the release")
+        for needed in ("engine/config.json", "tokenizer/tokenizer_config.json"):
+            if needed not in self.files:
+                raise ValueError(f"files must hold {needed}; a release is the folders engine and tokenizer")
+        ranks = sum(path.startswith("engine/rank") for path in self.files)
+        if ranks != self.gpus:
+            raise ValueError(f"files hold {ranks} engine/rank*.engine; the engine is spread over {self.gpus} GPUs")
+        return self
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of one server."""
+        return self.tensor_parallel * self.pipeline_parallel
+
+    @property
+    def digest(self) -> str:
+        """What names the release: everything above, and so every byte of every file."""
+        return hashlib.sha256(document(self).encode()).hexdigest()
+
+
+class ManifestError(ValueError):
+    """A file of manifests that cannot be used."""
+
+
+def document(manifest: EngineManifest) -> str:
+    """The file as it lies beside the engine; its bytes are what the digest is of."""
+    return json.dumps(manifest.model_dump(by_alias=True), indent=1, sort_keys=True) + "\n"
+
+
+def read(path: Path) -> dict[str, EngineManifest]:
+    """Manifests by the source that a model names; the file that lies beside the stack's settings.
+
+    Raises:
+        ManifestError: It is not there, or says something impossible.
+    """
+    try:
+        entries: Any = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise ManifestError(f"{path} is not there") from None
+    except ValueError as error:
+        raise ManifestError(f"{path} is not JSON: {error}") from None
+    if not isinstance(entries, dict):
+        raise ManifestError(f"{path} must be an object: a manifest for each source")
+    found: dict[str, EngineManifest] = {}
+    for source, entry in cast("Mapping[str, Any]", entries).items():
+        try:
+            found[source] = EngineManifest.model_validate(entry)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"])) or "manifest"
+            raise ManifestError(f"{path}: {source}: {place}: {first['msg'].removeprefix('Value error, ')}") from None
+    return found
+
+
+def problems(
+    manifest: EngineManifest, *, gpu: str, gpus: int, context: int, concurrency: int, image: str = IMAGES["triton"]
+) -> Iterator[Finding]:
+    """Why an engine cannot serve what was declared.
+
+    Args:
+        manifest: The engine.
+        gpu: Declared model of GPU.
+        gpus: Declared or planned GPUs of one server.
+        context: Declared tokens of one request at most.
+        concurrency: Declared requests under way in one server.
+        image: Triton's image.
+    """
+    if manifest.gpu != gpu:
+        yield (
+            "gpu.type",
+            f"the engine was built on {manifest.gpu} and runs on nothing else; got {gpu}; set {manifest.gpu}, or build "
+            f"the engine on {gpu}",
+        )
+    if manifest.gpus != gpus:
+        yield (
+            "gpu.count",
+            f"the engine is spread over {manifest.gpus} GPUs (tensor parallel {manifest.tensor_parallel} x pipeline "
+            f"parallel {manifest.pipeline_parallel}); got {gpus}; set {manifest.gpus}, or build it for {gpus}",
+        )
+    if manifest.max_sequence_tokens < context:
+        yield (
+            "context",
+            f"the engine takes {manifest.max_sequence_tokens} tokens at most; got {context}; set "
+            f"{manifest.max_sequence_tokens}, or build it with --max_seq_len {context}",
+        )
+    if manifest.max_batch_size < concurrency:
+        yield (
+            "concurrency",
+            f"the engine runs {manifest.max_batch_size} requests together at most; got {concurrency}; set "
+            f"{manifest.max_batch_size}, or build it with --max_batch_size {concurrency}",
+        )
+    tag = image.rpartition(":")[2]
+    inside = TENSORRT_LLM.get(tag)
+    if inside is None:
+        yield (
+            "triton.engineManifest",
+            f"which TensorRT-LLM is in {image} is not known; look it up, and add it to workloads/triton/manifest.py",
+        )
+    elif manifest.tensorrt_llm != inside:
+        yield (
+            "triton.engineManifest",
+            f"the engine was built with TensorRT-LLM {manifest.tensorrt_llm}, and the image {tag} has {inside}, which "
+            f"cannot read it; build it in that image",
+        )
+
+
+def manifest_of(folder: Path, *, gpu: str, model: str = "") -> EngineManifest:
+    """The manifest of a release: the folders ``engine``, as ``trtllm-build`` wrote it, and ``tokenizer``."""
+    try:
+        built = json.loads((folder / "engine" / "config.json").read_text())
+        return EngineManifest.model_validate(
+            {
+                **_built(built),
+                "model": model or str(built["pretrained_config"].get("architecture", "")),
+                "gpu": gpu,
+                "files": {
+                    path.relative_to(folder).as_posix(): _sha256(path)
+                    for path in sorted(folder.rglob("*"))
+                    # Empty ones say nothing, and not every reader of object stores fetches them.
+                    if path.is_file() and path.name != FILE and path.stat().st_size
+                },
+            }
+        )
+    except (OSError, KeyError) as error:
+        raise ManifestError(f"{folder} has no engine of trtllm-build: {error!r}") from None
+
+
+def _built(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``engine/config.json`` says."""
+    pretrained, build = config["pretrained_config"], config["build_config"]
+    mapping = pretrained["mapping"]
+    quantization: Mapping[str, Any] = pretrained.get("quantization") or {}
+    plugins: Mapping[str, Any] = build.get("plugin_config") or {}
+    return {
+        "tensorrtLlm": config["version"],
+        "tensorParallel": mapping["tp_size"],
+        "pipelineParallel": mapping.get("pp_size", 1),
+        "maxBatchSize": build["max_batch_size"],
+        "maxInputTokens": build["max_input_len"],
+        "maxSequenceTokens": build["max_seq_len"],
+        "maxNumTokens": build["max_num_tokens"],
+        "quantization": quantization.get("quant_algo") or "",
+        "kvCache": quantization.get("kv_cache_quant_algo") or "",
+        "pagedContext": bool(plugins.get("use_paged_context_fmha")),
+    }
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write ``manifest.json`` into a release, and its entry into the file beside the stack's settings."""
+    parser = argparse.ArgumentParser(prog="python -m workloads.triton.manifest", description=main.__doc__)
+    parser.add_argument("folder", type=Path, help="the release: folders engine and tokenizer")
+    parser.add_argument("--gpu", required=True, help="lower-case model of the GPU that it was built on: a10g")
+    parser.add_argument("--source", required=True, help="where the release will lie: s3://models/llama/2026-11")
+    parser.add_argument("--manifests", type=Path, default=Path("engines.json"), help="the file beside the settings")
+    parser.add_argument("--model", default="", help="what it is; for people")
+    given = parser.parse_args(arguments)
+    try:
+        manifest = manifest_of(given.folder, gpu=given.gpu, model=given.model)
+        known = read(given.manifests) if given.manifests.exists() else {}
+    except (ManifestError, ValidationError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    (given.folder / FILE).write_text(document(manifest))
+    entries = {**known, given.source: manifest}
+    given.manifests.write_text(
+        json.dumps({source: one.model_dump(by_alias=True) for source, one in entries.items()}, indent=1) + "\n"
+    )
+    print(f"{given.source}: release {manifest.digest[:12]}; upload {given.folder} there as it is")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
