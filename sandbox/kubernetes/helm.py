@@ -206,6 +206,10 @@ class Releases:
             return _outputs(inputs, release)
         return _outputs(inputs, _RECORDED) if self._store.find(TYPE, _id(inputs)) else None
 
+    def some_are_recorded(self) -> bool:
+        """Whether a release of the stack is recorded only: its objects are not in the cluster."""
+        return bool(self._store.records(TYPE))
+
     def _status(self, inputs: Properties) -> Properties | None:
         """Return what helm says of a release, or None where it is not installed."""
         if self._program is None or self._kubeconfig is None:

@@ -21,6 +21,8 @@ from sandbox.kubernetes.session import NOBODY, Session
 from sandbox.provider import CheckFailure, Diff, Difference, PartialFailure, Provider, ProviderError, Resource
 from sandbox.values import UNKNOWN, Properties, plain
 
+_NO_CHART = "because it comes with a chart that is recorded, not installed"
+
 
 class KubernetesProvider(Provider):
     """Applies every object to this stack's cluster, whatever cluster the provider was configured for."""
@@ -135,6 +137,7 @@ class KubernetesProvider(Provider):
             return
         objects = self._objects(outputs)
         if manifests.is_patch(resource.type):
+            self._session.recorded.remove(outputs)
             version, kind, metadata = outputs["apiVersion"], outputs["kind"], outputs["metadata"]
             if objects and self._find(version, kind, metadata.get("namespace"), metadata["name"]):
                 identity = {key: metadata.get(key) for key in ("name", "namespace")}
@@ -156,6 +159,9 @@ class KubernetesProvider(Provider):
         if objects is None:
             self._judge(resource, inputs, manager)
             return manifests.observed(self._session.recorded.apply(inputs, resource.urn), manager)
+        if self._comes_with_a_chart(resource, inputs):
+            self._warn_once(resource, f"{inputs['kind']} {_id(inputs)}: its patch is recorded, {_NO_CHART}")
+            return manifests.observed(self._session.recorded.apply(inputs, resource.urn), manager)
         live = objects.apply(plain(inputs), manager, force=_forced(inputs))
         try:
             live = objects.wait(live, timeout_seconds)
@@ -163,6 +169,16 @@ class KubernetesProvider(Provider):
             outputs = manifests.observed(error.live, manager)
             raise PartialFailure(f"{live['kind']} {_id(live)}: {error}", _id(live), outputs) from error
         return manifests.observed(live, manager)
+
+    def _comes_with_a_chart(self, resource: Resource, inputs: Properties) -> bool:
+        """Whether a patch is of an object that is not there, because charts are only recorded here."""
+        if not manifests.is_patch(resource.type) or not self._session.releases.some_are_recorded():
+            return False
+        metadata = inputs["metadata"]
+        found = self._session.live and self._session.live.find(
+            inputs["apiVersion"], inputs["kind"], metadata.get("namespace"), metadata["name"]
+        )
+        return not found
 
     def _objects(self, manifest: Properties) -> LiveObjects | None:
         """Return where an object lives, or None where it is only recorded."""

@@ -11,11 +11,12 @@ from typing import Self
 from sandbox.kubernetes.cluster import Cluster
 from sandbox.kubernetes.crds import Definitions
 from sandbox.kubernetes.helm import Releases
+from sandbox.kubernetes.manifests import is_patch
 from sandbox.kubernetes.objects import LiveObjects, lives_in_a_cluster, manager_of
 from sandbox.kubernetes.records import RecordedObjects
 from sandbox.kubernetes.simulation import Simulation
 from sandbox.provider import ProviderError
-from sandbox.store import Store
+from sandbox.store import Record, Store
 
 NOBODY = "no control plane: Kubernetes objects are recorded, and nothing judges them (`make cluster` brings one)"
 
@@ -72,7 +73,7 @@ class Session:
 
     def _hand_over(self, live: LiveObjects) -> None:
         """Apply what was recorded before there was a control plane: from now on it is judged."""
-        waiting = [record for record in self.store.records() if lives_in_a_cluster(record.inputs)]
+        waiting = [record for record in self.store.records() if self._may_be_applied(record, live)]
         for record in sorted(waiting, key=lambda record: _ORDER.get(record.inputs["kind"], len(_ORDER))):
             try:
                 live.apply(record.inputs, manager_of(record.urn), force=True)
@@ -82,6 +83,17 @@ class Session:
                 )
             else:
                 self.recorded.remove(record.inputs)
+
+    @staticmethod
+    def _may_be_applied(record: Record, live: LiveObjects) -> bool:
+        """Whether a record is an object of the cluster; a patch of what is not there waits on."""
+        if not lives_in_a_cluster(record.inputs):
+            return False
+        if not is_patch(record.urn.split("::")[2].rpartition("$")[2]):
+            return True
+        metadata = record.inputs["metadata"]
+        place = metadata.get("namespace"), metadata["name"]
+        return live.find(record.inputs["apiVersion"], record.inputs["kind"], *place) is not None
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

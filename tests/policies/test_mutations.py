@@ -16,6 +16,7 @@ pytestmark = pytest.mark.policies
 _SPEC = ("spec", "template", "spec")
 _SERVER = (*_SPEC, "containers", 0)
 _JOB = ("spec", "pytorchReplicaSpecs", "Worker", "template", "spec", "containers", 0)
+_MODEL = ("spec", "predictor", "model")
 _LABELS = ("metadata", "labels")
 _HARD = ("spec", "hard")
 _RULE = ("rules", 0)
@@ -154,6 +155,11 @@ MUTATIONS: list[tuple[str, str, tuple[str | int, ...], Any, str]] = [
     ("pod-resources", "deployment", (*_SERVER, "resources", "requests", "cpu"), GONE, "lacks requests.cpu"),
     ("pod-resources", "deployment", (*_SERVER, "resources", "limits"), GONE, "lacks limits.memory"),
     ("pod-resources", "job", (*_JOB, "resources"), GONE, "of spec.pytorchReplicaSpecs.Worker.template.spec lacks"),
+    ("pod-resources", "model", (*_MODEL, "resources", "limits"), GONE, "of spec.predictor lacks limits.memory"),
+    ("pod-resources", "run", ("spec", "trainer", "resourcesPerNode"), GONE, "of spec.trainer lacks requests.cpu"),
+    ("pods-not-root", "model", ("spec", "predictor", "securityContext"), GONE, "lacks runAsNonRoot: true, seccomp"),
+    ("images-pinned", "runtime", ("spec", "containers", 0, "image"), "vllm:1.0", "must be named by digest"),
+    ("pods-not-root", "runtime", ("spec", "containers", 0, "securityContext"), GONE, "drop: [ALL]"),
     ("gpu-limits", "job", (*_JOB, "resources", "requests", "nvidia.com/gpu"), "2", "must be equal"),
     ("gpu-limits", "job", (*_JOB, "resources", "limits", "nvidia.com/gpu"), GONE, "must be equal"),
     ("images-pinned", "deployment", (*_SERVER, "image"), "server", "no fixed tag"),

@@ -294,7 +294,17 @@ def _cluster() -> Iterable[Given]:
             "name": "llama", **_HERE, "labels": {"llmops/owner": "search"},
             "annotations": {"llmops/objective": "p99 < 2 s", "llmops/cold-start-seconds": "600"},
         },
-        "spec": {"predictor": {"minReplicas": 0}},
+        "spec": {"predictor": {
+            "minReplicas": 0, "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+            "model": {"modelFormat": {"name": "vllm"}, "resources": _GPU_CONTAINER["resources"]},
+        }},
+    })  # fmt: skip
+    yield Given("runtime", "kubernetes:serving.kserve.io/v1alpha1:ClusterServingRuntime", {
+        "metadata": {"name": "vllm"},
+        "spec": {"containers": [{key: value for key, value in _GPU_CONTAINER.items() if key != "resources"}]},
+    })  # fmt: skip
+    yield Given("run", "kubernetes:trainer.kubeflow.org/v1alpha1:TrainJob", {
+        "metadata": {"name": "run", **_HERE}, "spec": {"trainer": {"resourcesPerNode": _GPU_CONTAINER["resources"]}},
     })  # fmt: skip
     yield Given("reader", "kubernetes:rbac.authorization.k8s.io/v1:ClusterRole", {
         "metadata": {"name": "reader"}, "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}],

@@ -43,6 +43,13 @@ def platform(**sections: Any) -> dict[str, Any]:
 
 # name of the case, models, rest of the stack, path, what the message must tell: the reason and the remedy
 CASES: list[tuple[str, list[dict[str, Any]], dict[str, Any], str, str]] = [
+    (
+        "requests balanced without the definitions of the Gateway API",
+        [chat(backend="triton", triton={"balance": "requests"})],
+        {},
+        "models[0].triton.balance",
+        "platform.mesh.waypoints: true",
+    ),
     # sources
     ("a source without a scheme", [chat(source="llama")], {}, "models[0].source", "hf://org/name"),
     (

@@ -13,27 +13,38 @@ from components.settings import Settings, parse
 pytestmark = pytest.mark.unit
 
 NEEDED = {"owner": "ml-platform", "costCenter": "ml"}
+WATCHING = ("metrics", "grafana", "logs", "traces")
 LEARNING = ("ray", "vectors", "experiments", "workflows", "pipelines", "training", "modelGateway", "serving")
 SECTIONS = (
     *("secrets", "certificates", "mesh", "gateway", "scheduling", "gpus", "autoscaling", "backups", "delivery"),
     *LEARNING,
+    *WATCHING,
 )
 # Who needs a section, and must be switched off with it. Nobody needs the others: they are left out together.
 NEEDED_BY = {
-    "secrets": ("delivery", "vectors", "experiments", "workflows", "pipelines", "training", "modelGateway"),
+    "secrets": ("delivery", "vectors", "experiments", "workflows", "pipelines", "training", "modelGateway", "grafana"),
     "certificates": ("gateway", "serving"),
     "mesh": ("gateway", "vectors"),
     "scheduling": ("training",),
     "autoscaling": ("serving",),
     "delivery": ("pipelines", "training"),
     "workflows": ("pipelines",),
+    "metrics": ("grafana",),
 }
 OFF = {"enabled": False}
+# Components that are called otherwise than their section.
+NAMED = {"modelGateway": "models", "grafana": "dashboards"}
 RELEASE = "kubernetes:helm.sh/v3:Release"
 
 
 def settings(**platform: object) -> Settings:
     return parse({**NEEDED, "platform": platform})
+
+
+def components_of(recorded: Recorder) -> set[str]:
+    """Names of what was made, without those of what they are part of."""
+    names = {one.name.removeprefix("platform-") for one in recorded.resources}
+    return {name.removeprefix("ml-").removeprefix("observability-") for name in names}
 
 
 def test_with_everything_switched_off_only_the_namespaces_remain(recorded: Recorder):
@@ -56,7 +67,7 @@ def test_a_system_can_be_left_out_with_those_that_need_it(recorded: Recorder, se
         Platform("platform", PlatformArgs(foundation=site().foundation, settings=without))
 
     run(program)
-    assert not [one for one in recorded.resources if one.parent == f"platform-{section}"]
+    assert NAMED.get(section, section) not in components_of(recorded)
 
 
 def test_what_is_switched_off_opens_no_way_and_reads_no_credential():
@@ -78,6 +89,4 @@ def test_everything_is_installed_unless_it_is_switched_off(recorded: Recorder):
         Platform("platform", PlatformArgs(foundation=site(teams=given.teams).foundation, settings=given))
 
     run(program)
-    made = {one.name.removeprefix("platform-").removeprefix("ml-") for one in recorded.resources}
-    named = {"modelGateway": "models"}
-    assert {named.get(section, section) for section in SECTIONS} <= made
+    assert {NAMED.get(section, section) for section in SECTIONS} <= components_of(recorded)

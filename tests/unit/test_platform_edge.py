@@ -193,12 +193,6 @@ def test_new_limits_roll_the_service_out(recorded: Recorder):
     assert recorded.one(DEPLOYMENT).inputs["spec"]["template"]["metadata"]["annotations"] != template
 
 
-def test_the_service_is_in_the_mesh_although_its_namespace_is_not(recorded: Recorder):
-    run(lambda: install({"rateLimits": GLOBAL}))
-    labels = recorded.one(DEPLOYMENT).inputs["spec"]["template"]["metadata"]["labels"]
-    assert labels["istio.io/dataplane-mode"] == "ambient"
-
-
 @pytest.mark.parametrize("several", [True, False])
 def test_a_budget_guards_replicas_only_where_there_are_several(several, recorded: Recorder):
     run(lambda: install({"rateLimits": GLOBAL}, several=several))

@@ -150,3 +150,19 @@ def test_the_control_plane_reaches_the_internet_only_to_fetch_the_token_issuers_
         assert not internet({"gateway": {"enabled": False, "authentication": JWT}})
 
     run(program)
+
+
+def test_waypoints_are_understood_and_configured_only_where_they_are_wanted(recorded: Recorder):
+    """Without the definitions istiod never looks for a waypoint; without a way to it a waypoint starts with nothing."""
+
+    def proxies(settings: dict[str, object]) -> bool:
+        ways = [way.source for way in openings(site(settings)) if isinstance(way.source, Pods)]
+        return any("istio-waypoint" in pods.labels.values() for pods in ways)
+
+    def program() -> None:
+        install({"mesh": {"waypoints": True}})
+        assert proxies({"mesh": {"waypoints": True}})
+        assert not proxies({})
+
+    run(program)
+    assert "mesh-gateway-api" in recorded.of(RELEASE)["mesh-istiod"].depends_on

@@ -58,12 +58,12 @@ def manifests(tmp_path: Path) -> str:
 
 
 def declared(recorded: Recorder, *models: dict[str, Any], mesh: bool = True) -> Identities:
-    found = planned(*models)
+    found = planned(*models, platform={"mesh": {"enabled": True, "waypoints": True}})
     identities = Identities()
 
     def program() -> None:
         serving = found.settings.platform.serving.model_dump(by_alias=True)
-        place = site({"serving": serving, "mesh": {"enabled": mesh}}, identities=identities)
+        place = site({"serving": serving, "mesh": {"enabled": mesh, "waypoints": mesh}}, identities=identities)
         Models("models", ModelsArgs(site=place, specs=found.specs, plans=found.plans, after=()), options(place))
 
     recorded.run(program)
