@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="Rewrite what is generated from the stacks: tests/golden, docs/access-matrix.md.",
     )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Several workers share the tests by module; all that look at one shipped stack stay with one of them."""
+    for item in items:
+        stack = _stack_of(item)
+        item.add_marker(pytest.mark.xdist_group(f"stack-{stack}" if stack else str(item.path)))
+
+
+def _stack_of(item: pytest.Item) -> str:
+    """The shipped stack that a test brings up; empty for most."""
+    known: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})  # of parametrized tests only
+    names: Sequence[str] = getattr(item, "fixturenames", ())
+    return str(known.get("full_stack") or next((name for name in ("dev", "prod") if name in names), ""))
 
 
 @pytest.fixture(scope="session")

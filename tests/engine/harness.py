@@ -199,10 +199,18 @@ class FullStack:
 
     @cached_property
     def up(self) -> Answer:
-        """The first ``up``; its output is the stream of the engine's events."""
-        answer = self.sandbox.pulumi("up", "--yes", "--skip-preview", "--json", "-s", self.stack)
+        """The first ``up``, held to the policies; its output is the stream of the engine's events."""
+        pack = str(ROOT / "policies")
+        answer = self.sandbox.pulumi(
+            "up", "--yes", "--skip-preview", "--json", "--policy-pack", pack, "-s", self.stack
+        )  # fmt: skip
         assert answer.code == 0, f"{_errors(answer.stdout)}\n{answer.stderr}"
         return answer
+
+    def events(self, kind: str) -> list[dict[str, Any]]:
+        """Events of one kind of the first ``up``, such as ``policyEvent``."""
+        lines = (json.loads(line) for line in self.up.stdout.splitlines() if line.startswith("{"))
+        return [line[kind] for line in lines if kind in line]
 
     @cached_property
     def again(self) -> Answer:
