@@ -91,20 +91,25 @@ def _named(values: Any, name: str) -> Iterator[Any]:
             yield from _named(value, name)
 
 
-def _sizes(values: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], float]]:
-    """Sizes of volumes in a chart's values: a quantity below a key that speaks of persistence, unless that is off."""
+def _sizes(values: Any, path: tuple[str, ...] = (), replicas: int = 1) -> Iterator[tuple[tuple[str, ...], float]]:
+    """Sizes of volumes in a chart's values: a quantity below a key that speaks of persistence, unless that is off.
+
+    As many as the replicas that the values name beside them or, further out, nearest to them.
+    """
     if not isinstance(values, Mapping):
         return
     mapping = cast("Mapping[str, Any]", values)
     if at(mapping, "enabled") is False:
         return
+    named = [mapping[key] for key in ("replicas", "replicaCount") if isinstance(mapping.get(key), (int, float))]
+    replicas = int(named[0]) if named else replicas
     for key, value in mapping.items():
         here = (*path, key)
         if key in ("size", "storage") and any(_PERSISTENT.search(part) for part in path):
             if (size := gib(value)) is not None:
-                yield here, size
+                yield here, size * replicas
         else:
-            yield from _sizes(value, here)
+            yield from _sizes(value, here, replicas)
 
 
 PRICERS: Final[Mapping[str, Pricer]] = {

@@ -67,6 +67,7 @@ class Emitted:
     """What the program declares for a pod."""
 
     configuration: dict[str, Any]
+    modules: dict[str, str]
     containers: dict[str, dict[str, Any]]
     migrations: dict[str, Any]
 
@@ -80,9 +81,12 @@ def emitted(recorded: Recorder, declared_models: tuple[GatewayModel, ...]) -> Em
 
     recorded.run(program)
     pod = recorded.one("kubernetes:apps/v1:Deployment").inputs["spec"]["template"]["spec"]
-    file = recorded.of("kubernetes:core/v1:ConfigMap")["models-config"].inputs["data"]["config.yaml"]
+    files = recorded.of("kubernetes:core/v1:ConfigMap")["models-config"].inputs["data"]
     job = recorded.of("kubernetes:batch/v1:Job")["models-migrations"].inputs["spec"]["template"]["spec"]
-    return Emitted(json.loads(file), {one["name"]: one for one in pod["containers"]}, job["containers"][0])
+    modules = {file: text for file, text in files.items() if file.endswith(".py")}
+    return Emitted(
+        json.loads(files["config.yaml"]), modules, {one["name"]: one for one in pod["containers"]}, job["containers"][0]
+    )
 
 
 @dataclass
@@ -117,6 +121,8 @@ def replica(given: Emitted, cache: Redis, folder: Path, database: str = "") -> I
     port = free_port()
     file = folder / "config.yaml"
     file.write_text(json.dumps(given.configuration))
+    for title, code in given.modules.items():
+        (folder / title).write_text(code)
     arguments = [*container["args"]]
     arguments[arguments.index("--config") + 1] = str(file)
     arguments[arguments.index("--port") + 1] = str(port)

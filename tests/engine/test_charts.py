@@ -31,6 +31,7 @@ _UNLISTED: Final = {
     "platform-ml-vectors-release: etcd.podAntiAffinityPreset": _ETCD,
     "platform-ml-vectors-release: etcd.podSecurityContext": _ETCD,
     "platform-ml-vectors-release: etcd.serviceAccount": _ETCD,
+    "platform-ml-vectors-release: streamingNode.topologySpreadConstraints": "read by its template",
     "platform-observability-logs-release: loki.ingester.wal.replay_memory_ceiling": _AS_IT_IS,
     "platform-observability-logs-release: loki.server.log_format": _AS_IT_IS,
     "platform-observability-logs-release: singleBinary.automountServiceAccountToken": "read by its template",

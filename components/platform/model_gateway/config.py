@@ -14,6 +14,9 @@ CACHE_HOST: Final = "REDIS_HOST"
 CACHE_PORT: Final = "REDIS_PORT"
 CACHE_PASSWORD: Final = "REDIS_PASSWORD"
 
+CACHE_KEYS: Final = "cache_keys"
+"""Module beside the file that keeps spans out of the keys of cached answers."""
+
 SESSION_SECONDS: Final = 3600
 """How long a session stays with its backend after its last request."""
 
@@ -37,7 +40,7 @@ def configuration(
         "router_settings": {**_router(models, settings.routing), **_sessions(models)},
         "litellm_settings": {
             "json_logs": True,
-            "callbacks": ["prometheus", *(["otel"] if traced else [])],
+            "callbacks": ["prometheus", *(["otel", f"{CACHE_KEYS}.callback"] if traced else [])],
             # Models report their part of a request below the same trace id.
             **({"forward_traceparent_to_llm_provider": True} if traced else {}),
             "service_callback": ["prometheus_system"],  # calls of the database and of the cache, and which of them fail

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import pulumi
@@ -31,6 +32,7 @@ from components.platform.placement import spread_args
 from components.platform.site import Site
 from components.versions import IMAGES
 
+_KEYS_OF_ANSWERS: Final = Path(__file__).parents[1] / "pods" / "cache_keys.py"
 _CONFIG_FOLDER: Final = "/etc/litellm"
 _CA_FOLDER: Final = "/etc/database-ca"
 _METRICS_FOLDER: Final = "/var/run/litellm-metrics"
@@ -132,8 +134,11 @@ def server(
     metadata = meta.ObjectMetaArgs(name=NAME, namespace=NAMESPACE, labels=LABELS)
     selector = meta.LabelSelectorArgs(match_labels=LABELS)
     child = pulumi.ResourceOptions(parent=parent, depends_on=list(site.namespaces[NAMESPACE]))
-    text = json.dumps(document, indent=2) + "\n"  # JSON is YAML
-    configuration = core.v1.ConfigMap(f"{name}-config", metadata=metadata, data={"config.yaml": text}, opts=child)
+    files = {
+        "config.yaml": json.dumps(document, indent=2) + "\n",  # JSON is YAML
+        f"{config.CACHE_KEYS}.py": _KEYS_OF_ANSWERS.read_text(),
+    }
+    configuration = core.v1.ConfigMap(f"{name}-config", metadata=metadata, data=files, opts=child)
     service = core.v1.Service(
         f"{name}-service",
         metadata=meta.ObjectMetaArgs(
@@ -163,7 +168,9 @@ def server(
                 metadata=meta.ObjectMetaArgs(
                     labels=LABELS,
                     # It reads its configuration once: another one, other pods.
-                    annotations={"llmops/configuration": hashlib.sha256(text.encode()).hexdigest()[:16]},
+                    annotations={
+                        "llmops/configuration": hashlib.sha256("".join(files.values()).encode()).hexdigest()[:16]
+                    },
                 ),
                 spec=_pod(site, account, configuration, database),
             ),
