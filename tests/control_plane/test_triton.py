@@ -45,7 +45,8 @@ def furnished(stack: Stack) -> Iterator[Stack]:
 def objects(recorded: Recorder) -> dict[str, tuple[str, Any]]:
     """Type and inputs of everything that is declared for a model, by kind and name."""
     found = planned(
-        chat(backend="triton", quantization="awq", source="s3://models/llama", triton={"balance": "requests"})
+        chat(backend="triton", quantization="awq", source="s3://models/llama", triton={"balance": "requests"}),
+        platform={"mesh": {"waypoints": True}},
     )
 
     def program() -> None:

@@ -5,12 +5,15 @@ are told apart; the span of the tracer is one of them. Without this, no answer i
 traced. The process loads it as a callback, which does nothing.
 """
 
-from litellm.integrations.custom_logger import CustomLogger  # pyright: ignore[reportMissingImports, reportUnknownVariableType]  # of the pod's image
-from litellm.types import utils  # pyright: ignore[reportMissingImports, reportUnknownVariableType]  # of the pod's image
+# pyright: reportMissingImports=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# LiteLLM is in the pod's image only.
+
+from litellm.integrations.custom_logger import CustomLogger
+from litellm.types import utils
 
 SPAN = "parent_otel_span"
 
 if SPAN not in utils.all_litellm_params:
-    utils.all_litellm_params.append(SPAN)  # pyright: ignore[reportUnknownMemberType]  # of the pod's image
+    utils.all_litellm_params.append(SPAN)
 
 callback = CustomLogger()
