@@ -99,6 +99,9 @@ def settle(client: Client, groups: Sequence[NodeGroupSpec], manifest: dict[str, 
         nodes.autoscale(groups)
         time.sleep(0.2)
     client.delete(kind, "default", name)
+    while client.get(kind, "default", name) is not None:  # its name, and its node, are the next test's too
+        assert time.monotonic() < deadline + _PATIENCE_SECONDS, f"{name} does not go"
+        time.sleep(0.2)
     return placed, words
 
 
