@@ -136,13 +136,14 @@ def environment(engine: Engine, providers: str) -> dict[str, str]:
 
 
 def _saving() -> dict[str, str]:
-    """When the engine saves its state: after each step, or with ``SANDBOX_SAVE=end`` once, at the end.
+    """When the engine saves its state: once, at the end of a run, or with ``SANDBOX_SAVE=each`` after each step.
 
-    A state of hundreds of resources that is written hundreds of times takes longer than all else. Once is for tests
-    that throw the stack away: what a run did that is killed is then not known.
+    A state of hundreds of resources that is written hundreds of times takes longer than all else. Whoever interrupts a
+    run loses nothing; of one that is killed, nothing is known afterwards.
     """
-    saved_once = os.environ.get("SANDBOX_SAVE") == "end"
-    return {"PULUMI_EXPERIMENTAL": "true", "PULUMI_SKIP_CHECKPOINTS": "true"} if saved_once else {}
+    if os.environ.get("SANDBOX_SAVE") == "each":
+        return {}
+    return {"PULUMI_EXPERIMENTAL": "true", "PULUMI_SKIP_CHECKPOINTS": "true"}
 
 
 def known_resources(project: Project) -> list[tuple[str, str]]:

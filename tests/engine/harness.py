@@ -58,6 +58,7 @@ class Sandbox:
             "SANDBOX_PROJECT": str(self.project),
             "SANDBOX_HOME": str(self.home),
             "PYTHONPATH": str(ROOT),
+            "SANDBOX_SAVE": "each",  # tests look into the state while it grows, and kill what writes it
             **self.variables,
         }
 
@@ -195,7 +196,7 @@ class FullStack:
 
     def __init__(self, stack: str, home: Path) -> None:
         self.stack = stack
-        self.sandbox = Sandbox(ROOT, home, {"SANDBOX_SAVE": "end"})  # saving each step is most of the time of an `up`
+        self.sandbox = Sandbox(ROOT, home, {"SANDBOX_SAVE": ""})  # saving each step is most of the time of an `up`
 
     @cached_property
     def up(self) -> Answer:

@@ -69,6 +69,18 @@ def test_the_engine_gets_nothing_of_the_users_pulumi_or_aws_account(
     assert len(passphrase.read_text()) >= 24
 
 
+@pytest.mark.parametrize(("asked", "once"), [(None, True), ("", True), ("each", False)])
+def test_the_state_is_saved_once_unless_each_step_is_asked_for(
+    asked: str | None, once: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("SANDBOX_HOME", str(tmp_path))
+    monkeypatch.delenv("SANDBOX_SAVE", raising=False)
+    if asked is not None:
+        monkeypatch.setenv("SANDBOX_SAVE", asked)
+    env = project.environment(Engine(tmp_path / "pulumi", (tmp_path,), "here"), "aws:1")
+    assert ("PULUMI_SKIP_CHECKPOINTS" in env) is once
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
