@@ -34,7 +34,8 @@ def _stack_of(item: pytest.Item) -> str:
     """The shipped stack that a test brings up; empty for most."""
     known: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})  # of parametrized tests only
     names: Sequence[str] = getattr(item, "fixturenames", ())
-    return str(known.get("full_stack") or next((name for name in ("dev", "prod") if name in names), ""))
+    asked = known.get("full_stack") or known.get("shipped")
+    return str(asked or next((name for name in ("dev", "prod") if name in names), ""))
 
 
 @pytest.fixture(scope="session")
