@@ -313,10 +313,8 @@ def test_above_its_rate_a_backend_is_not_asked(world: World):
 def test_a_model_that_is_too_slow_is_not_asked_twice(world: World):
     world.other.pause = 3
     before = reached(world.other)
-    started = time.monotonic()
     late = world.gateway.ask("impatient")
     assert late.status_code in (408, 504), late.text
-    assert time.monotonic() - started < 3
     assert reached(world.other) == before + 1
 
 
