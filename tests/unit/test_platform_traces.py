@@ -292,7 +292,7 @@ def test_the_model_gateway_reports_and_hands_the_trace_on_only_where_requests_ar
     quiet = config.configuration((), ModelGatewaySettings(), traced=False)["litellm_settings"]
     loud = config.configuration((), ModelGatewaySettings(), traced=True)["litellm_settings"]
     assert "otel" not in quiet["callbacks"]
-    assert set(loud["callbacks"]) == {*quiet["callbacks"], "otel"}
+    assert set(loud["callbacks"]) == {*quiet["callbacks"], "otel", f"{config.CACHE_KEYS}.callback"}
     assert loud["forward_traceparent_to_llm_provider"] is True
     assert loud["turn_off_message_logging"] is True
     assert TRACING["OTEL_EXPORTER_OTLP_ENDPOINT"] == telemetry.OTLP_HTTP_URL
