@@ -12,6 +12,7 @@ from pulumi_kubernetes.meta import v1 as meta
 
 from components.charts import release
 from components.contract import ObjectGrant, ObjectStore
+from components.platform.confinement import CONTAINER_SECURITY
 from components.platform.namespaces import PodSecurity
 from components.platform.openings import SCRAPER, Namespace, Opening, Pods, team_namespace
 from components.platform.site import Site
@@ -210,7 +211,7 @@ def values(site: Site, annotations: Mapping[str, pulumi.Input[str]]) -> dict[str
                 "image": f"docker.io/velero/velero-plugin-for-{plugin}:{VELERO_PLUGINS}",
                 "imagePullPolicy": "IfNotPresent",
                 "volumeMounts": [{"mountPath": "/target", "name": "plugins"}],
-                "securityContext": dict(_CONTAINER),
+                "securityContext": dict(CONTAINER_SECURITY),
                 "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "128Mi"}},
             }
         ],
@@ -223,7 +224,7 @@ def values(site: Site, annotations: Mapping[str, pulumi.Input[str]]) -> dict[str
             "fsGroup": 1000,  # the identity's token is readable by this group
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containerSecurityContext": dict(_CONTAINER),
+        "containerSecurityContext": dict(CONTAINER_SECURITY),
         "resources": {"requests": {"cpu": "100m", "memory": "192Mi"}, "limits": {"memory": "1Gi"}},
         # Helm installs definitions once and never renews them; this job does so before each upgrade.
         "upgradeCRDs": True,
@@ -243,8 +244,6 @@ def values(site: Site, annotations: Mapping[str, pulumi.Input[str]]) -> dict[str
         **({"nodeAgent": _NODE_AGENT} if moves else {}),
     }
 
-
-_CONTAINER: Final[Mapping[str, Any]] = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 
 # Once a day for each namespace whose data was moved.
 _MAINTENANCE: Final[Mapping[str, Any]] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,6 +11,8 @@ from pulumi_kubernetes import batch, core
 from pulumi_kubernetes.apiextensions import CustomResource
 from pulumi_kubernetes.meta import v1 as meta
 
+from components.platform.confinement import container_security, from_secret, mount, plain, resources, secret_files
+from components.platform.jobs import awaited_job, errand, job_spec
 from components.platform.openings import Namespace, Opening, Pods
 from components.platform.secrets import API, external_secret
 from components.platform.site import Site
@@ -33,6 +35,7 @@ _ADMIN_SECRET: Final = "database-admin"
 _LABELS: Final[dict[str, str]] = {"app.kubernetes.io/name": "database-job"}
 _JOBS: Final = Pods(namespace=NAMESPACE, labels=_LABELS)
 _MOUNTS: Final = "/run/secrets/llmops"
+_POSTGRES: Final = 70  # `postgres` of the image
 _DEADLINE_SECONDS: Final = 900  # seven tries, the pauses between them doubling from ten seconds
 
 OPENINGS: tuple[Opening, ...] = (
@@ -156,15 +159,15 @@ def database(
         )
         for place in sorted(places)
     }
-    job = _job(
+    job = awaited_job(
         name,
         database_job(site, purpose=purpose, database=database, connections=connections),
-        pulumi.ResourceOptions(
+        namespace=NAMESPACE,
+        labels=_LABELS,
+        deadline_seconds=_DEADLINE_SECONDS,
+        opts=pulumi.ResourceOptions(
             parent=parent,
             depends_on=[logins[NAMESPACE], authorities[NAMESPACE], *site.namespaces[NAMESPACE], *after],
-            custom_timeouts=pulumi.CustomTimeouts(
-                create=f"{_DEADLINE_SECONDS + 60}s", update=f"{_DEADLINE_SECONDS + 60}s"
-            ),
         ),
     )
     return DatabaseAccess(
@@ -185,24 +188,18 @@ def client_environment(access: DatabaseAccess, *, ca_path: str) -> list[core.v1.
         access: The database.
         ca_path: Where the container has the file :data:`CA_KEY`.
     """
-    plain: dict[str, pulumi.Input[str]] = {
-        "PGHOST": access.host,
-        "PGPORT": access.port.apply(str),
-        "PGDATABASE": access.name,
-        "PGSSLMODE": "verify-full",
-        "PGSSLROOTCERT": ca_path,
-    }
     return [
-        *(core.v1.EnvVarArgs(name=key, value=value) for key, value in plain.items()),
-        *(
-            core.v1.EnvVarArgs(
-                name=variable,
-                value_from=core.v1.EnvVarSourceArgs(
-                    secret_key_ref=core.v1.SecretKeySelectorArgs(name=access.secret_name, key=key)
-                ),
-            )
-            for variable, key in (("PGUSER", "username"), ("PGPASSWORD", "password"))
+        *plain(
+            {
+                "PGHOST": access.host,
+                "PGPORT": access.port.apply(str),
+                "PGDATABASE": access.name,
+                "PGSSLMODE": "verify-full",
+                "PGSSLROOTCERT": ca_path,
+            }
         ),
+        from_secret("PGUSER", access.secret_name, "username"),
+        from_secret("PGPASSWORD", access.secret_name, "password"),
     ]
 
 
@@ -238,21 +235,6 @@ def _certificates(
     )
 
 
-def _job(name: str, spec: batch.v1.JobSpecArgs, opts: pulumi.ResourceOptions) -> batch.v1.Job:
-    return batch.v1.Job(
-        name,
-        metadata=meta.ObjectMetaArgs(
-            # Without a name of ours the provider gives each version of the job a new one. One that failed is made anew
-            # by the next `up`, instead of being waited for.
-            namespace=NAMESPACE,
-            labels=_LABELS,
-            annotations={"pulumi.com/replaceUnready": "true"},
-        ),
-        spec=spec,
-        opts=opts,
-    )
-
-
 def database_job(site: Site, *, purpose: str, database: str, connections: int) -> batch.v1.JobSpecArgs:
     """Specification of the job; any change of it makes a new job."""
     server = site.foundation.database
@@ -268,55 +250,22 @@ def database_job(site: Site, *, purpose: str, database: str, connections: int) -
         "CONNECTIONS": str(connections),
     }
     mounts = {"admin": _ADMIN_SECRET, "owner": purpose, "ca": f"{purpose}-ca"}
-    return batch.v1.JobSpecArgs(
-        backoff_limit=6,
-        active_deadline_seconds=_DEADLINE_SECONDS,
-        template=core.v1.PodTemplateSpecArgs(
-            metadata=meta.ObjectMetaArgs(labels=_LABELS),
-            spec=core.v1.PodSpecArgs(
-                restart_policy="Never",  # a pod for each try, so that the log of each is there to read
-                automount_service_account_token=False,
-                enable_service_links=False,
-                node_selector=site.system_nodes,
-                security_context=core.v1.PodSecurityContextArgs(
-                    run_as_non_root=True,
-                    run_as_user=70,  # `postgres` of the image
-                    run_as_group=70,
-                    fs_group=70,  # the mounted secrets are readable by this group
-                    seccomp_profile=core.v1.SeccompProfileArgs(type="RuntimeDefault"),
-                ),
-                containers=[
-                    core.v1.ContainerArgs(
-                        name="database",
-                        image=IMAGES["postgres-client"],
-                        command=["/bin/sh", "-c", SCRIPT],
-                        env=[core.v1.EnvVarArgs(name=key, value=value) for key, value in environment.items()],
-                        resources=core.v1.ResourceRequirementsArgs(
-                            requests={"cpu": "10m", "memory": "32Mi"}, limits={"memory": "128Mi"}
-                        ),
-                        security_context=core.v1.SecurityContextArgs(
-                            allow_privilege_escalation=False,
-                            read_only_root_filesystem=True,
-                            capabilities=core.v1.CapabilitiesArgs(drop=["ALL"]),
-                        ),
-                        volume_mounts=[
-                            core.v1.VolumeMountArgs(name=volume, mount_path=f"{_MOUNTS}/{volume}", read_only=True)
-                            for volume in mounts
-                        ],
-                    )
-                ],
-                volumes=_volumes(mounts),
-            ),
-        ),
+    container = core.v1.ContainerArgs(
+        name="database",
+        image=IMAGES["postgres-client"],
+        command=["/bin/sh", "-c", SCRIPT],
+        env=plain(environment),
+        resources=resources("10m", "32Mi", "128Mi"),
+        security_context=container_security(),
+        volume_mounts=[mount(volume, f"{_MOUNTS}/{volume}", read_only=True) for volume in mounts],
     )
-
-
-def _volumes(secrets: Mapping[str, str]) -> list[core.v1.VolumeArgs]:
-    """Volumes of Secrets; the kubelet holds the pod back until they are there."""
-    return [
-        core.v1.VolumeArgs(name=volume, secret=core.v1.SecretVolumeSourceArgs(secret_name=secret, default_mode=0o440))
-        for volume, secret in secrets.items()
-    ]
+    volumes = [secret_files(volume, secret) for volume, secret in mounts.items()]
+    return job_spec(
+        errand(container, user=_POSTGRES, nodes=site.system_nodes, volumes=volumes),
+        labels=_LABELS,
+        deadline_seconds=_DEADLINE_SECONDS,
+        retries=6,
+    )
 
 
 # The administrator need not be a superuser, and on managed services is none: it has CREATEDB and CREATEROLE.

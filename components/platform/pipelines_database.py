@@ -14,6 +14,16 @@ from pulumi_kubernetes import apps, core
 from pulumi_kubernetes.apiextensions import CustomResource
 from pulumi_kubernetes.meta import v1 as meta
 
+from components.platform.confinement import (
+    config_files,
+    container_security,
+    mount,
+    plain,
+    pod_security,
+    resources,
+    scratch,
+    secret_files,
+)
 from components.platform.names import name_of
 from components.platform.pipelines_manifests import DATABASE, DATABASE_SECRET, DATABASES, NAMESPACE
 from components.platform.secrets import external_secret
@@ -142,49 +152,33 @@ def _pod(site: Site) -> core.v1.PodSpecArgs:
         enable_service_links=False,
         node_selector=site.system_nodes,
         termination_grace_period_seconds=60,
-        security_context=core.v1.PodSecurityContextArgs(
-            run_as_non_root=True,
-            run_as_user=_MYSQL,
-            run_as_group=_MYSQL,
-            fs_group=_MYSQL,
-            fs_group_change_policy="OnRootMismatch",
-            seccomp_profile=core.v1.SeccompProfileArgs(type="RuntimeDefault"),
-        ),
+        security_context=pod_security(_MYSQL, large_volume=True),
         containers=[
             core.v1.ContainerArgs(
                 name=DATABASE,
                 image=IMAGES["mysql"],
                 args=list(_ARGUMENTS),
-                env=[core.v1.EnvVarArgs(name=key, value=value) for key, value in environment.items()],
+                env=plain(environment),
                 ports=[core.v1.ContainerPortArgs(name="tcp", container_port=3306)],
-                resources=core.v1.ResourceRequirementsArgs(
-                    requests={"cpu": "100m", "memory": "448Mi"}, limits={"memory": "1Gi"}
-                ),
-                security_context=core.v1.SecurityContextArgs(
-                    allow_privilege_escalation=False,
-                    read_only_root_filesystem=True,
-                    capabilities=core.v1.CapabilitiesArgs(drop=["ALL"]),
-                ),
+                resources=resources("100m", "448Mi", "1Gi"),
+                security_context=container_security(),
                 startup_probe=core.v1.ProbeArgs(tcp_socket=probe, period_seconds=5, failure_threshold=60),
                 readiness_probe=core.v1.ProbeArgs(tcp_socket=probe, period_seconds=10),
                 liveness_probe=core.v1.ProbeArgs(tcp_socket=probe, period_seconds=20, failure_threshold=5),
                 volume_mounts=[
                     # Not the volume's root, where the file system keeps a folder of its own.
                     core.v1.VolumeMountArgs(name="data", mount_path="/var/lib/mysql", sub_path="mysql"),
-                    core.v1.VolumeMountArgs(name="login", mount_path=_LOGIN, read_only=True),
-                    core.v1.VolumeMountArgs(name="start", mount_path="/docker-entrypoint-initdb.d", read_only=True),
+                    mount("login", _LOGIN, read_only=True),
+                    mount("start", "/docker-entrypoint-initdb.d", read_only=True),
                     core.v1.VolumeMountArgs(name="scratch", mount_path="/tmp", sub_path="tmp"),
                     core.v1.VolumeMountArgs(name="scratch", mount_path="/var/run/mysqld", sub_path="run"),
                 ],
             )
         ],
         volumes=[
-            core.v1.VolumeArgs(
-                name="login",
-                secret=core.v1.SecretVolumeSourceArgs(secret_name=DATABASE_SECRET, default_mode=0o440),
-            ),
-            core.v1.VolumeArgs(name="start", config_map=core.v1.ConfigMapVolumeSourceArgs(name=f"{DATABASE}-start")),
-            core.v1.VolumeArgs(name="scratch", empty_dir=core.v1.EmptyDirVolumeSourceArgs(size_limit="1Gi")),
+            secret_files("login", DATABASE_SECRET),
+            config_files("start", f"{DATABASE}-start"),
+            scratch("scratch", "1Gi"),
         ],
     )
 

@@ -13,6 +13,15 @@ from pulumi_kubernetes import apps, core, policy
 from pulumi_kubernetes.meta import v1 as meta
 
 from components.platform import envoy
+from components.platform.confinement import (
+    config_files,
+    container_security,
+    from_secret,
+    mount,
+    plain,
+    pod_security,
+    resources,
+)
 from components.platform.gateway import NAMESPACE
 from components.platform.names import name_of
 from components.platform.openings import GATEWAY, SCRAPER, Opening, Pods
@@ -30,6 +39,7 @@ SERVICE_PODS: Final = Pods(namespace=NAMESPACE, labels=_LABELS)
 _SECRET: Final = "ratelimit-cache-auth"
 _HTTP_PORT: Final = 8080
 _METRICS_PORT: Final = 9090
+_USER: Final = 65532  # of distroless images
 _CACHE_PORT: Final = 6379  # of every cache that speaks the protocol
 
 
@@ -155,11 +165,7 @@ def _pod(site: Site, account: core.v1.ServiceAccount, configuration: core.v1.Con
         enable_service_links=False,  # else the service's own name becomes variables that the program reads
         node_selector=site.system_nodes,
         topology_spread_constraints=[_SPREAD] if site.highly_available else [],
-        security_context=core.v1.PodSecurityContextArgs(
-            run_as_non_root=True,
-            run_as_user=65532,  # of distroless images
-            seccomp_profile=core.v1.SeccompProfileArgs(type="RuntimeDefault"),
-        ),
+        security_context=pod_security(_USER, reads_mounts=False),
         containers=[
             core.v1.ContainerArgs(
                 name=NAME,
@@ -178,31 +184,18 @@ def _pod(site: Site, account: core.v1.ServiceAccount, configuration: core.v1.Con
                 liveness_probe=core.v1.ProbeArgs(
                     tcp_socket=core.v1.TCPSocketActionArgs(port="grpc"), initial_delay_seconds=10, period_seconds=10
                 ),
-                resources=core.v1.ResourceRequirementsArgs(
-                    requests={"cpu": "50m", "memory": "64Mi"}, limits={"memory": "128Mi"}
-                ),
-                security_context=core.v1.SecurityContextArgs(
-                    allow_privilege_escalation=False,
-                    read_only_root_filesystem=True,
-                    capabilities=core.v1.CapabilitiesArgs(drop=["ALL"]),
-                ),
-                volume_mounts=[
-                    core.v1.VolumeMountArgs(name="limits", mount_path="/data/ratelimit/config", read_only=True)
-                ],
+                resources=resources("50m", "64Mi", "128Mi"),
+                security_context=container_security(),
+                volume_mounts=[mount("limits", "/data/ratelimit/config", read_only=True)],
             )
         ],
-        volumes=[
-            core.v1.VolumeArgs(
-                name="limits",
-                config_map=core.v1.ConfigMapVolumeSourceArgs(name=name_of(configuration)),
-            )
-        ],
+        volumes=[config_files("limits", name_of(configuration))],
     )
 
 
 def _environment(site: Site) -> list[core.v1.EnvVarArgs]:
     cache = site.foundation.cache
-    plain: dict[str, pulumi.Input[str]] = {
+    variables: dict[str, pulumi.Input[str]] = {
         "LOG_LEVEL": "warn",
         "LOG_FORMAT": "json",
         "USE_STATSD": "false",
@@ -217,11 +210,7 @@ def _environment(site: Site) -> list[core.v1.EnvVarArgs]:
         "REDIS_URL": pulumi.Output.format("{0}:{1}", cache.host, cache.port.apply(str)),
         "REDIS_TLS": "true",
     }
-    password = core.v1.EnvVarSourceArgs(secret_key_ref=core.v1.SecretKeySelectorArgs(name=_SECRET, key="token"))
-    return [
-        *(core.v1.EnvVarArgs(name=key, value=value) for key, value in plain.items()),
-        core.v1.EnvVarArgs(name="REDIS_AUTH", value_from=password),
-    ]
+    return [*plain(variables), from_secret("REDIS_AUTH", _SECRET, "token")]
 
 
 _SPREAD: Final = core.v1.TopologySpreadConstraintArgs(

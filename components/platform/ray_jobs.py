@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from components.capacity import Request
 from components.contract import ROLE_LABEL
+from components.platform.confinement import CONTAINER_SECURITY
 from components.platform.priorities import PriorityName
 from components.versions import IMAGES
 
@@ -47,10 +48,6 @@ _POD_SECURITY: Final[Mapping[str, Any]] = {
     "runAsGroup": 100,
     "fsGroup": 100,
     "seccompProfile": {"type": "RuntimeDefault"},
-}
-_CONTAINER_SECURITY: Final[Mapping[str, Any]] = {
-    "allowPrivilegeEscalation": False,
-    "capabilities": {"drop": ["ALL"]},
 }
 
 
@@ -224,7 +221,7 @@ def cluster_spec(workers: Workers, place: Place, *, image: str = IMAGES["ray"], 
             "idleTimeoutSeconds": workers.idle_seconds,
             "imagePullPolicy": "IfNotPresent",
             "resources": _resources(AUTOSCALER),
-            "securityContext": dict(_CONTAINER_SECURITY),
+            "securityContext": dict(CONTAINER_SECURITY),
         },
         "headGroupSpec": {
             "serviceType": "ClusterIP",
@@ -282,7 +279,7 @@ def _pod(name: str, size: Request, place: Place, *, account: str, image: str, he
                         {"name": port, "containerPort": number} for port, number in {**ports, "metrics": 8080}.items()
                     ],
                     "resources": _resources(size),
-                    "securityContext": dict(_CONTAINER_SECURITY),
+                    "securityContext": dict(CONTAINER_SECURITY),
                     "volumeMounts": [{"name": "session", "mountPath": "/tmp/ray"}],
                 }
             ],
@@ -307,7 +304,7 @@ def _submitter(args: RayJobArgs) -> dict[str, Any]:
                     "name": "ray-job-submitter",
                     "image": args.image,
                     "resources": _resources(SUBMITTER),
-                    "securityContext": dict(_CONTAINER_SECURITY),
+                    "securityContext": dict(CONTAINER_SECURITY),
                 }
             ],
         }

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from components.contract import GPU_MODEL_LABEL, ROLE_LABEL, NodePool, NodeRole
+from components.platform.confinement import CONTAINER_SECURITY
 from components.platform.experiments import CLIENT_SECRET
 from components.platform.openings import Namespace
 from components.platform.priorities import PriorityName
@@ -288,7 +289,7 @@ def _pod(
                 "env": [{"name": "HOME", "value": _HOME}, {"name": "USER", "value": ACCOUNT}],
                 # Where experiments are logged; a team's namespace has a Secret of its own, or none.
                 "envFrom": [{"secretRef": {"name": CLIENT_SECRET, "optional": True}}],
-                "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+                "securityContext": dict(CONTAINER_SECURITY),
                 "volumeMounts": [
                     {"name": "shared-memory", "mountPath": "/dev/shm"},
                     {"name": "home", "mountPath": _HOME},

@@ -10,9 +10,19 @@ from pulumi_kubernetes import batch, core
 from pulumi_kubernetes.meta import v1 as meta
 
 from components.contract import ROLE_LABEL, Grant, ObjectGrant, ObjectStore
+from components.platform.confinement import (
+    config_files,
+    container_security,
+    from_secret,
+    mount,
+    plain,
+    resources,
+    scratch,
+)
+from components.platform.jobs import errand, job_spec
 from components.platform.openings import Namespace
 from components.platform.site import Site
-from components.platform.vectors_values import CONTAINER_SECURITY, RELEASE, ROOT_PATH, ROOT_SECRET
+from components.platform.vectors_values import RELEASE, ROOT_PATH, ROOT_SECRET
 from components.versions import IMAGES
 
 BACKUP_ACCOUNT: Final = "milvus-backup"
@@ -29,6 +39,7 @@ _CONFIGURATION: Final = "/etc/milvus-backup"
 _FILE: Final = "backup.yaml"
 _PORT: Final = 19530
 _MANAGEMENT_PORT: Final = 9091
+_NOBODY: Final = 65534
 _DEADLINE_SECONDS: Final = 6 * 3600
 
 BACKUP_GRANTS: Final[tuple[Grant, ...]] = (
@@ -129,62 +140,32 @@ def _labels(account: str) -> dict[str, str]:
 
 
 def _job_spec(account: str, script: str, environment: dict[str, str]) -> batch.v1.JobSpecArgs:
-    return batch.v1.JobSpecArgs(
-        backoff_limit=2 if account == BACKUP_ACCOUNT else 0,  # a restore that failed half-way is looked at first
-        active_deadline_seconds=_DEADLINE_SECONDS,
-        template=core.v1.PodTemplateSpecArgs(
-            metadata=meta.ObjectMetaArgs(labels=_labels(account)),
-            spec=core.v1.PodSpecArgs(
-                restart_policy="Never",
-                service_account_name=account,
-                automount_service_account_token=False,
-                enable_service_links=False,  # MILVUS_PORT of a service would be taken for a setting
-                node_selector={ROLE_LABEL: "cpu"},
-                security_context=core.v1.PodSecurityContextArgs(
-                    run_as_non_root=True,
-                    run_as_user=65534,
-                    run_as_group=65534,
-                    fs_group=65534,  # the identity's token is readable by this group
-                    seccomp_profile=core.v1.SeccompProfileArgs(type="RuntimeDefault"),
-                ),
-                containers=[
-                    core.v1.ContainerArgs(
-                        name="milvus-backup",
-                        image=IMAGES["milvus-backup"],
-                        command=["/bin/sh", "-c", script],
-                        env=[
-                            core.v1.EnvVarArgs(
-                                name="MILVUS_PASSWORD",
-                                value_from=core.v1.EnvVarSourceArgs(
-                                    secret_key_ref=core.v1.SecretKeySelectorArgs(name=ROOT_SECRET, key="password")
-                                ),
-                            ),
-                            core.v1.EnvVarArgs(name="CONFIGURATION", value=f"{_CONFIGURATION}/{_FILE}"),
-                            *(core.v1.EnvVarArgs(name=key, value=value) for key, value in environment.items()),
-                        ],
-                        # Lists of segments are held in memory; the objects themselves do not pass through here.
-                        resources=core.v1.ResourceRequirementsArgs(
-                            requests={"cpu": "100m", "memory": "256Mi"}, limits={"memory": "1Gi"}
-                        ),
-                        security_context=core.v1.SecurityContextArgs(
-                            allow_privilege_escalation=CONTAINER_SECURITY["allowPrivilegeEscalation"],
-                            read_only_root_filesystem=True,
-                            capabilities=core.v1.CapabilitiesArgs(**CONTAINER_SECURITY["capabilities"]),
-                        ),
-                        volume_mounts=[
-                            core.v1.VolumeMountArgs(name="configuration", mount_path=_CONFIGURATION, read_only=True),
-                            core.v1.VolumeMountArgs(name="tmp", mount_path="/tmp"),
-                        ],
-                    )
-                ],
-                volumes=[
-                    core.v1.VolumeArgs(
-                        name="configuration", config_map=core.v1.ConfigMapVolumeSourceArgs(name="milvus-backup")
-                    ),
-                    core.v1.VolumeArgs(name="tmp", empty_dir=core.v1.EmptyDirVolumeSourceArgs(size_limit="1Gi")),
-                ],
-            ),
-        ),
+    container = core.v1.ContainerArgs(
+        name="milvus-backup",
+        image=IMAGES["milvus-backup"],
+        command=["/bin/sh", "-c", script],
+        env=[
+            from_secret("MILVUS_PASSWORD", ROOT_SECRET, "password"),
+            *plain({"CONFIGURATION": f"{_CONFIGURATION}/{_FILE}", **environment}),
+        ],
+        # Lists of segments are held in memory; the objects themselves do not pass through here.
+        resources=resources("100m", "256Mi", "1Gi"),
+        security_context=container_security(),
+        volume_mounts=[mount("configuration", _CONFIGURATION, read_only=True), mount("tmp", "/tmp")],
+    )
+    # MILVUS_PORT of a service would be taken for a setting: an errand has no service links.
+    pod = errand(
+        container,
+        user=_NOBODY,
+        nodes={ROLE_LABEL: "cpu"},
+        volumes=[config_files("configuration", "milvus-backup"), scratch("tmp", "1Gi")],
+        service_account=account,
+    )
+    return job_spec(
+        pod,
+        labels=_labels(account),
+        deadline_seconds=_DEADLINE_SECONDS,
+        retries=2 if account == BACKUP_ACCOUNT else 0,  # a restore that failed half-way is looked at first
     )
 
 

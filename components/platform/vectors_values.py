@@ -11,6 +11,7 @@ import pulumi
 
 from components.capacity import Request
 from components.contract import ROLE_LABEL, ObjectStore
+from components.platform.confinement import CONTAINER_SECURITY
 from components.platform.placement import spread
 from components.platform.site import Site
 from components.settings.platform.vectors import VectorSettings
@@ -39,7 +40,6 @@ POD_SECURITY: Final[Mapping[str, Any]] = {
     "fsGroup": 999,
     "seccompProfile": {"type": "RuntimeDefault"},
 }
-CONTAINER_SECURITY: Final[Mapping[str, Any]] = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 
 # Compactions, index builds and loaded indexes are written there; the chart has such a place for some parts only.
 _LOCAL: Final = "/milvus/local"

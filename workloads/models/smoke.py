@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Any, Final
 
 import pulumi
-from pulumi_kubernetes import batch, core
+from pulumi_kubernetes import core
 from pulumi_kubernetes.meta import v1 as meta
 
+from components.platform.confinement import config_files, container_security, from_secret, mount, resources
+from components.platform.jobs import awaited_job, errand, job_spec
 from components.platform.model_gateway.names import (
     NAMESPACE,
     PORT,
     SERVICE_URL,
     SMOKE_SECRET,
-    container_security,
-    from_secret,
-    pod_security,
+    USER,
 )
 from components.platform.names import name_of
 from components.platform.openings import LITELLM, Opening, Pods, team_namespace
@@ -128,52 +128,37 @@ def smoke_test(
     declared = spec.settings.model_dump(mode="json", exclude={"smoke", "budget", "fallbacks"})
     digest = hashlib.sha256(json.dumps([files, declared], sort_keys=True).encode()).hexdigest()[:16]
     seconds = deadline_seconds(spec, plan, probes)
-    limit = f"{seconds + 60}s"
-    job = batch.v1.Job(
+    job = awaited_job(
         f"{name}-smoke",
-        # Without a name of ours the provider gives each version a new one; one that failed is made anew.
-        metadata=meta.ObjectMetaArgs(
-            namespace=NAMESPACE, labels=labels, annotations={"pulumi.com/replaceUnready": "true"}
+        job_spec(
+            _pod(site, configuration, account),
+            labels=labels,
+            deadline_seconds=seconds,
+            retries=0,  # it waits by itself; a wrong answer stays wrong
+            annotations={"llmops/declaration": digest},
         ),
-        spec=batch.v1.JobSpecArgs(
-            backoff_limit=0,  # it waits by itself; a wrong answer stays wrong
-            active_deadline_seconds=seconds,
-            template=core.v1.PodTemplateSpecArgs(
-                metadata=meta.ObjectMetaArgs(labels=labels, annotations={"llmops/declaration": digest}),
-                spec=_pod(site, configuration, account),
-            ),
-        ),
-        opts=pulumi.ResourceOptions(
-            parent=parent,
-            depends_on=list(after),
-            custom_timeouts=pulumi.CustomTimeouts(create=limit, update=limit),
-        ),
+        namespace=NAMESPACE,
+        labels=labels,
+        deadline_seconds=seconds,
+        opts=pulumi.ResourceOptions(parent=parent, depends_on=list(after)),
     )
     return (job,)
 
 
 def _pod(site: Site, configuration: core.v1.ConfigMap, account: core.v1.ServiceAccount) -> core.v1.PodSpecArgs:
-    return core.v1.PodSpecArgs(
-        restart_policy="Never",
-        service_account_name=name_of(account),
-        automount_service_account_token=False,
-        enable_service_links=False,
-        node_selector=site.system_nodes,
-        security_context=pod_security(),
-        containers=[
-            core.v1.ContainerArgs(
-                name="smoke",
-                image=IMAGES["litellm"],  # for its Python; the nodes have it already
-                command=["python3", f"{_FOLDER}/smoke_pod.py", f"{_FOLDER}/smoke.json"],
-                env=[from_secret("GATEWAY_KEY", SMOKE_SECRET, "key")],
-                resources=core.v1.ResourceRequirementsArgs(
-                    requests={"cpu": "10m", "memory": "48Mi"}, limits={"memory": "128Mi"}
-                ),
-                security_context=container_security(),
-                volume_mounts=[core.v1.VolumeMountArgs(name="smoke", mount_path=_FOLDER, read_only=True)],
-            )
-        ],
-        volumes=[
-            core.v1.VolumeArgs(name="smoke", config_map=core.v1.ConfigMapVolumeSourceArgs(name=name_of(configuration)))
-        ],
+    container = core.v1.ContainerArgs(
+        name="smoke",
+        image=IMAGES["litellm"],  # for its Python; the nodes have it already
+        command=["python3", f"{_FOLDER}/smoke_pod.py", f"{_FOLDER}/smoke.json"],
+        env=[from_secret("GATEWAY_KEY", SMOKE_SECRET, "key")],
+        resources=resources("10m", "48Mi", "128Mi"),
+        security_context=container_security(),
+        volume_mounts=[mount("smoke", _FOLDER, read_only=True)],
+    )
+    return errand(
+        container,
+        user=USER,
+        nodes=site.system_nodes,
+        volumes=[config_files("smoke", name_of(configuration))],
+        service_account=name_of(account),
     )

@@ -7,8 +7,8 @@ from typing import Final
 
 import pulumi
 from pulumi_kubernetes import batch, core
-from pulumi_kubernetes.meta import v1 as meta
 
+from components.platform.confinement import container_security, mount, plain, resources, scratch, secret_files
 from components.platform.databases import CA_KEY, DatabaseAccess, client_environment
 from components.platform.experiments.names import (
     CA_FOLDER,
@@ -18,15 +18,10 @@ from components.platform.experiments.names import (
     NAMESPACE,
     SERVER_SECRET,
     TRACKING_URI,
-    container_security,
+    USER,
     database_address,
-    mount,
-    plain,
-    pod_security,
-    resources,
-    scratch,
-    secret_files,
 )
+from components.platform.jobs import awaited_job, errand, job_spec
 from components.platform.site import Site
 from components.versions import IMAGES
 
@@ -99,32 +94,16 @@ def _job(
     opts: pulumi.ResourceOptions,
 ) -> batch.v1.Job:
     """Run a container once for each change of it."""
-    patience = f"{deadline_seconds + 60}s"
-    return batch.v1.Job(
+    return awaited_job(
         name,
-        # Without a name of ours the provider gives each version a new one. One that failed is made anew by the next
-        # `up`.
-        metadata=meta.ObjectMetaArgs(
-            namespace=NAMESPACE, labels=JOB_LABELS, annotations={"pulumi.com/replaceUnready": "true"}
+        job_spec(
+            errand(container, user=USER, nodes=site.system_nodes, volumes=volumes),
+            labels=JOB_LABELS,
+            deadline_seconds=deadline_seconds,
+            retries=4,
         ),
-        spec=batch.v1.JobSpecArgs(
-            backoff_limit=4,
-            active_deadline_seconds=deadline_seconds,
-            template=core.v1.PodTemplateSpecArgs(
-                metadata=meta.ObjectMetaArgs(labels=JOB_LABELS),
-                spec=core.v1.PodSpecArgs(
-                    restart_policy="Never",  # a pod for each try, so that the log of each is there to read
-                    automount_service_account_token=False,
-                    enable_service_links=False,
-                    node_selector=site.system_nodes,
-                    security_context=pod_security(),
-                    containers=[container],
-                    volumes=volumes,
-                ),
-            ),
-        ),
-        opts=pulumi.ResourceOptions.merge(
-            opts,
-            pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(create=patience, update=patience)),
-        ),
+        namespace=NAMESPACE,
+        labels=JOB_LABELS,
+        deadline_seconds=deadline_seconds,
+        opts=opts,
     )

@@ -1,4 +1,4 @@
-"""What the parts of MLflow share: names, ports, how a pod of it is confined."""
+"""What the parts of MLflow share: names, ports, its user."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Final
 
 import pulumi
-from pulumi_kubernetes import core
 
 from components.platform.databases import DatabaseAccess
 from components.platform.openings import MLFLOW, Namespace
@@ -27,7 +26,7 @@ JOBS_SECRET: Final = "mlflow-jobs"
 ARTIFACT_PREFIX: Final = "artifacts"
 
 CA_FOLDER: Final = "/etc/database-ca"
-_USER: Final = 65532  # the image names no user; nothing in it needs one
+USER: Final = 65532  # the image names no user; nothing in it needs one
 
 # Of the server and of the job that changes its tables. Without the second every process tells MLflow's makers how it is
 # used.
@@ -50,48 +49,3 @@ def storage_environment(site: Site) -> dict[str, str]:
     """Where clients and server find the object store; a store of one's own is reached as the cloud's is."""
     store = site.foundation.objects
     return {"MLFLOW_S3_ENDPOINT_URL": f"https://{store.endpoint}"} if store.protocol == "s3" else {}
-
-
-def pod_security() -> core.v1.PodSecurityContextArgs:
-    """The restricted level."""
-    return core.v1.PodSecurityContextArgs(
-        run_as_non_root=True,
-        run_as_user=_USER,
-        run_as_group=_USER,
-        fs_group=_USER,  # mounted Secrets and the identity's token are readable by this group
-        seccomp_profile=core.v1.SeccompProfileArgs(type="RuntimeDefault"),
-    )
-
-
-def container_security() -> core.v1.SecurityContextArgs:
-    """Nothing can be written but what is mounted for it."""
-    return core.v1.SecurityContextArgs(
-        allow_privilege_escalation=False,
-        read_only_root_filesystem=True,
-        capabilities=core.v1.CapabilitiesArgs(drop=["ALL"]),
-    )
-
-
-def resources(cpu: str, memory: str, memory_limit: str) -> core.v1.ResourceRequirementsArgs:
-    """Requests, and a limit of memory."""
-    return core.v1.ResourceRequirementsArgs(requests={"cpu": cpu, "memory": memory}, limits={"memory": memory_limit})
-
-
-def plain(values: Mapping[str, pulumi.Input[str]]) -> list[core.v1.EnvVarArgs]:
-    """Variables that are no secret."""
-    return [core.v1.EnvVarArgs(name=key, value=value) for key, value in values.items()]
-
-
-def mount(name: str, path: str, *, read_only: bool = False) -> core.v1.VolumeMountArgs:
-    """A volume in a container."""
-    return core.v1.VolumeMountArgs(name=name, mount_path=path, read_only=read_only)
-
-
-def scratch(name: str, size: str) -> core.v1.VolumeArgs:
-    """Room that goes with the pod."""
-    return core.v1.VolumeArgs(name=name, empty_dir=core.v1.EmptyDirVolumeSourceArgs(size_limit=size))
-
-
-def secret_files(name: str, secret: str) -> core.v1.VolumeArgs:
-    """A Secret as files; the kubelet holds the pod back until it is there."""
-    return core.v1.VolumeArgs(name=name, secret=core.v1.SecretVolumeSourceArgs(secret_name=secret, default_mode=0o440))

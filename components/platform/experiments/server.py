@@ -10,6 +10,17 @@ import pulumi
 from pulumi_kubernetes import apps, core, policy
 from pulumi_kubernetes.meta import v1 as meta
 
+from components.platform.confinement import (
+    config_files,
+    container_security,
+    from_secret,
+    mount,
+    plain,
+    pod_security,
+    resources,
+    scratch,
+    secret_files,
+)
 from components.platform.databases import CA_KEY, DatabaseAccess, client_environment
 from components.platform.experiments.names import (
     ARTIFACT_PREFIX,
@@ -21,15 +32,9 @@ from components.platform.experiments.names import (
     NAMESPACE,
     PORT,
     SERVER_SECRET,
-    container_security,
+    USER,
     database_address,
-    mount,
-    plain,
-    pod_security,
     published_at,
-    resources,
-    scratch,
-    secret_files,
     storage_environment,
 )
 from components.platform.names import name_of
@@ -164,17 +169,14 @@ def _pod(
         node_selector=site.system_nodes,
         topology_spread_constraints=spread_args(LABELS) if site.highly_available else [],
         termination_grace_period_seconds=90,
-        security_context=pod_security(),
+        security_context=pod_security(USER),
         containers=[_process(site, tables), _metrics()],
         volumes=[
             # Pages that show an artifact fetch it to here first. Models are loaded from the bucket.
             scratch("tmp", "4Gi"),
             scratch("metrics", "128Mi"),
             secret_files("ca", tables.ca_secret_name),
-            core.v1.VolumeArgs(
-                name="configuration",
-                config_map=core.v1.ConfigMapVolumeSourceArgs(name=name_of(configuration)),
-            ),
+            config_files("configuration", name_of(configuration)),
         ],
     )
 
@@ -214,9 +216,9 @@ def _process(site: Site, tables: DatabaseAccess) -> core.v1.ContainerArgs:
                 }
             ),
             *client_environment(tables, ca_path=f"{CA_FOLDER}/{CA_KEY}"),
-            _from_secret("MLFLOW_AUTH_ADMIN_USERNAME", SERVER_SECRET, "username"),
-            _from_secret("MLFLOW_AUTH_ADMIN_PASSWORD", SERVER_SECRET, "password"),
-            _from_secret("MLFLOW_FLASK_SERVER_SECRET_KEY", SERVER_SECRET, "secretKey"),
+            from_secret("MLFLOW_AUTH_ADMIN_USERNAME", SERVER_SECRET, "username"),
+            from_secret("MLFLOW_AUTH_ADMIN_PASSWORD", SERVER_SECRET, "password"),
+            from_secret("MLFLOW_FLASK_SERVER_SECRET_KEY", SERVER_SECRET, "secretKey"),
         ],
         ports=[core.v1.ContainerPortArgs(name="http", container_port=PORT)],
         # It takes a minute to read its own modules where CPU is scarce. None of the probes looks at the database: while
@@ -265,11 +267,6 @@ def _probe(*, period_seconds: int, failure_threshold: int) -> core.v1.ProbeArgs:
         timeout_seconds=5,
         failure_threshold=failure_threshold,
     )
-
-
-def _from_secret(variable: str, secret: str, key: str) -> core.v1.EnvVarArgs:
-    reference = core.v1.SecretKeySelectorArgs(name=secret, key=key)
-    return core.v1.EnvVarArgs(name=variable, value_from=core.v1.EnvVarSourceArgs(secret_key_ref=reference))
 
 
 def _digest(text: str) -> str:

@@ -13,7 +13,19 @@ from pulumi_kubernetes import apps, autoscaling, batch, core, policy
 from pulumi_kubernetes.meta import v1 as meta
 
 from components.platform import telemetry
+from components.platform.confinement import (
+    config_files,
+    container_security,
+    from_secret,
+    mount,
+    plain,
+    pod_security,
+    resources,
+    scratch,
+    secret_files,
+)
 from components.platform.databases import CA_KEY, DatabaseAccess
+from components.platform.jobs import awaited_job, errand, job_spec
 from components.platform.model_gateway import config
 from components.platform.model_gateway.names import (
     KEYS_SECRET,
@@ -23,9 +35,7 @@ from components.platform.model_gateway.names import (
     NAME,
     NAMESPACE,
     PORT,
-    container_security,
-    from_secret,
-    pod_security,
+    USER,
 )
 from components.platform.names import name_of
 from components.platform.placement import spread_args
@@ -58,54 +68,31 @@ _COMMON: Final[Mapping[str, str]] = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LI
 
 def migrations(name: str, *, site: Site, database: DatabaseAccess, opts: pulumi.ResourceOptions) -> batch.v1.Job:
     """Bring the tables to the release's, before any of its replicas starts; what is there already is left alone."""
-    labels = MIGRATIONS_LABELS
-    return batch.v1.Job(
+    container = core.v1.ContainerArgs(
+        name="migrations",
+        image=IMAGES["litellm"],
+        command=["python", "-m", "litellm.proxy.prisma_migration"],
+        env=[
+            # It works on a copy of the release's migrations, which it cannot write to.
+            *plain({**_COMMON, "LITELLM_MIGRATION_DIR": "/tmp/migrations"}),
+            *_database(database),
+        ],
+        resources=resources("100m", "512Mi", "1536Mi"),
+        security_context=container_security(),
+        volume_mounts=[*_SCRATCH_MOUNTS, _CA_MOUNT],
+    )
+    return awaited_job(
         f"{name}-migrations",
-        # Without a name of ours the provider gives each version a new one. One that failed is made anew by the next
-        # `up`.
-        metadata=meta.ObjectMetaArgs(
-            namespace=NAMESPACE, labels=labels, annotations={"pulumi.com/replaceUnready": "true"}
+        job_spec(
+            errand(container, user=USER, nodes=site.system_nodes, volumes=[*_SCRATCH, _ca(database)]),
+            labels=MIGRATIONS_LABELS,
+            deadline_seconds=_MIGRATION_SECONDS,
+            retries=4,
         ),
-        spec=batch.v1.JobSpecArgs(
-            backoff_limit=4,
-            active_deadline_seconds=_MIGRATION_SECONDS,
-            template=core.v1.PodTemplateSpecArgs(
-                metadata=meta.ObjectMetaArgs(labels=labels),
-                spec=core.v1.PodSpecArgs(
-                    restart_policy="Never",
-                    automount_service_account_token=False,
-                    enable_service_links=False,
-                    node_selector=site.system_nodes,
-                    security_context=pod_security(),
-                    containers=[
-                        core.v1.ContainerArgs(
-                            name="migrations",
-                            image=IMAGES["litellm"],
-                            command=["python", "-m", "litellm.proxy.prisma_migration"],
-                            env=[
-                                # It works on a copy of the release's migrations, which it cannot write to.
-                                *_plain({**_COMMON, "LITELLM_MIGRATION_DIR": "/tmp/migrations"}),
-                                *_database(database),
-                            ],
-                            resources=core.v1.ResourceRequirementsArgs(
-                                requests={"cpu": "100m", "memory": "512Mi"}, limits={"memory": "1536Mi"}
-                            ),
-                            security_context=container_security(),
-                            volume_mounts=[*_SCRATCH_MOUNTS, _CA_MOUNT],
-                        )
-                    ],
-                    volumes=[*_SCRATCH, _ca(database)],
-                ),
-            ),
-        ),
-        opts=pulumi.ResourceOptions.merge(
-            opts,
-            pulumi.ResourceOptions(
-                custom_timeouts=pulumi.CustomTimeouts(
-                    create=f"{_MIGRATION_SECONDS + 60}s", update=f"{_MIGRATION_SECONDS + 60}s"
-                )
-            ),
-        ),
+        namespace=NAMESPACE,
+        labels=MIGRATIONS_LABELS,
+        deadline_seconds=_MIGRATION_SECONDS,
+        opts=opts,
     )
 
 
@@ -230,16 +217,13 @@ def _pod(
         node_selector=site.system_nodes,
         topology_spread_constraints=spread_args(LABELS) if site.highly_available else [],
         termination_grace_period_seconds=_LEAVING_SECONDS + settings.drain_seconds + _TEARDOWN_SECONDS,
-        security_context=pod_security(),
+        security_context=pod_security(USER),
         containers=[_process(site, database), _metrics()],
         volumes=[
             *_SCRATCH,
             _ca(database),
-            core.v1.VolumeArgs(
-                name="config",
-                config_map=core.v1.ConfigMapVolumeSourceArgs(name=name_of(configuration)),
-            ),
-            core.v1.VolumeArgs(name="metrics", empty_dir=core.v1.EmptyDirVolumeSourceArgs(size_limit="256Mi")),
+            config_files("config", name_of(configuration)),
+            scratch("metrics", "256Mi"),
         ],
     )
 
@@ -251,7 +235,7 @@ def _process(site: Site, database: DatabaseAccess) -> core.v1.ContainerArgs:
         image=IMAGES["litellm"],
         args=["--config", f"{_CONFIG_FOLDER}/config.yaml", "--port", str(PORT)],
         env=[
-            *_plain(
+            *plain(
                 {
                     **_COMMON,
                     "LITELLM_LOG": settings.log_level,
@@ -261,7 +245,7 @@ def _process(site: Site, database: DatabaseAccess) -> core.v1.ContainerArgs:
                 }
             ),
             *environment(site),
-            *(_plain(TRACING) if telemetry.traced(site) else ()),
+            *(plain(TRACING) if telemetry.traced(site) else ()),
             *_database(database),
         ],
         ports=[core.v1.ContainerPortArgs(name="http", container_port=PORT)],
@@ -277,16 +261,15 @@ def _process(site: Site, database: DatabaseAccess) -> core.v1.ContainerArgs:
                 exec_=core.v1.ExecActionArgs(command=["sleep", str(_LEAVING_SECONDS)])
             )
         ),
-        resources=core.v1.ResourceRequirementsArgs(
-            requests={"cpu": f"{settings.cpu_millicores}m", "memory": f"{settings.memory_mib}Mi"},
-            limits={"memory": f"{settings.memory_limit_mib}Mi"},
+        resources=resources(
+            f"{settings.cpu_millicores}m", f"{settings.memory_mib}Mi", f"{settings.memory_limit_mib}Mi"
         ),
         security_context=container_security(),
         volume_mounts=[
             *_SCRATCH_MOUNTS,
             _CA_MOUNT,
-            core.v1.VolumeMountArgs(name="config", mount_path=_CONFIG_FOLDER, read_only=True),
-            core.v1.VolumeMountArgs(name="metrics", mount_path=_METRICS_FOLDER),
+            mount("config", _CONFIG_FOLDER, read_only=True),
+            mount("metrics", _METRICS_FOLDER),
         ],
     )
 
@@ -301,15 +284,13 @@ def _metrics() -> core.v1.ContainerArgs:
         image=IMAGES["litellm"],
         command=["python", "-m", "litellm.proxy.prometheus_metrics_server"],
         args=["--host", "0.0.0.0", "--port", str(METRICS_PORT)],
-        env=_plain({**_COMMON, "PROMETHEUS_MULTIPROC_DIR": _METRICS_FOLDER}),
+        env=plain({**_COMMON, "PROMETHEUS_MULTIPROC_DIR": _METRICS_FOLDER}),
         ports=[core.v1.ContainerPortArgs(name="metrics", container_port=METRICS_PORT)],
         readiness_probe=_listens(),
         liveness_probe=_listens(),
-        resources=core.v1.ResourceRequirementsArgs(
-            requests={"cpu": "10m", "memory": "256Mi"}, limits={"memory": "512Mi"}
-        ),
+        resources=resources("10m", "256Mi", "512Mi"),
         security_context=container_security(),
-        volume_mounts=[*_SCRATCH_MOUNTS, core.v1.VolumeMountArgs(name="metrics", mount_path=_METRICS_FOLDER)],
+        volume_mounts=[*_SCRATCH_MOUNTS, mount("metrics", _METRICS_FOLDER)],
     )
 
 
@@ -324,7 +305,7 @@ def environment(site: Site) -> list[core.v1.EnvVarArgs]:
     """Credentials and the cache. All clients of the cache in LiteLLM read these: answers, limits, routing, budgets."""
     cache = site.foundation.cache
     return [
-        *_plain(
+        *plain(
             {config.CACHE_HOST: cache.host, config.CACHE_PORT: cache.port.apply(str), "REDIS_SSL": "true"},
         ),
         from_secret(config.CACHE_PASSWORD, KEYS_SECRET, "cacheToken"),
@@ -346,12 +327,8 @@ def _database(access: DatabaseAccess) -> list[core.v1.EnvVarArgs]:
     return [
         from_secret("DATABASE_USERNAME", access.secret_name, "username"),
         from_secret("DATABASE_PASSWORD", access.secret_name, "password"),
-        core.v1.EnvVarArgs(name="DATABASE_URL", value=address),
+        *plain({"DATABASE_URL": address}),
     ]
-
-
-def _plain(values: Mapping[str, pulumi.Input[str]]) -> list[core.v1.EnvVarArgs]:
-    return [core.v1.EnvVarArgs(name=key, value=value) for key, value in values.items()]
 
 
 def _probe(path: str, *, period_seconds: int, failure_threshold: int) -> core.v1.ProbeArgs:
@@ -364,11 +341,9 @@ def _probe(path: str, *, period_seconds: int, failure_threshold: int) -> core.v1
 
 
 def _ca(access: DatabaseAccess) -> core.v1.VolumeArgs:
-    return core.v1.VolumeArgs(
-        name="database-ca", secret=core.v1.SecretVolumeSourceArgs(secret_name=access.ca_secret_name, default_mode=0o440)
-    )
+    return secret_files("database-ca", access.ca_secret_name)
 
 
-_CA_MOUNT: Final = core.v1.VolumeMountArgs(name="database-ca", mount_path=_CA_FOLDER, read_only=True)
-_SCRATCH: Final = (core.v1.VolumeArgs(name="tmp", empty_dir=core.v1.EmptyDirVolumeSourceArgs(size_limit="1Gi")),)
-_SCRATCH_MOUNTS: Final = (core.v1.VolumeMountArgs(name="tmp", mount_path="/tmp"),)
+_CA_MOUNT: Final = mount("database-ca", _CA_FOLDER, read_only=True)
+_SCRATCH: Final = (scratch("tmp", "1Gi"),)
+_SCRATCH_MOUNTS: Final = (mount("tmp", "/tmp"),)

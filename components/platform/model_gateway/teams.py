@@ -12,15 +12,15 @@ import pulumi
 from pulumi_kubernetes import batch, core
 from pulumi_kubernetes.meta import v1 as meta
 
+from components.platform.confinement import config_files, container_security, from_secret, mount, plain, resources
+from components.platform.jobs import awaited_job, errand, job_spec
 from components.platform.model_gateway.names import (
     KEYS_SECRET,
     NAMESPACE,
     SERVICE_URL,
     SMOKE_SECRET,
     TEAMS_LABELS,
-    container_security,
-    from_secret,
-    pod_security,
+    USER,
 )
 from components.platform.names import name_of
 from components.platform.site import Site
@@ -72,20 +72,13 @@ def keep_teams(
     configuration = core.v1.ConfigMap(f"{name}-teams", metadata=named, data=files, opts=child)
     digest = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()[:16]
     spec = _job(site, configuration, digest)
-    waiting = pulumi.ResourceOptions(
-        parent=parent,
-        depends_on=list(after),
-        custom_timeouts=pulumi.CustomTimeouts(create=f"{_DEADLINE_SECONDS + 60}s", update=f"{_DEADLINE_SECONDS + 60}s"),
-    )
-    now = batch.v1.Job(
+    now = awaited_job(
         f"{name}-teams",
-        # Without a name of ours the provider gives each version a new one. One that failed is made anew by the next
-        # `up`.
-        metadata=meta.ObjectMetaArgs(
-            namespace=NAMESPACE, labels=TEAMS_LABELS, annotations={"pulumi.com/replaceUnready": "true"}
-        ),
-        spec=spec,
-        opts=waiting,
+        spec,
+        namespace=NAMESPACE,
+        labels=TEAMS_LABELS,
+        deadline_seconds=_DEADLINE_SECONDS,
+        opts=pulumi.ResourceOptions(parent=parent, depends_on=list(after)),
     )
     hourly = batch.v1.CronJob(
         f"{name}-teams-hourly",
@@ -107,41 +100,25 @@ def keep_teams(
 
 
 def _job(site: Site, configuration: core.v1.ConfigMap, digest: str) -> batch.v1.JobSpecArgs:
-    return batch.v1.JobSpecArgs(
-        backoff_limit=4,
-        active_deadline_seconds=_DEADLINE_SECONDS,
-        template=core.v1.PodTemplateSpecArgs(
-            # The files are no part of the job: with other ones it is another job.
-            metadata=meta.ObjectMetaArgs(labels=TEAMS_LABELS, annotations={"llmops/teams": digest}),
-            spec=core.v1.PodSpecArgs(
-                restart_policy="Never",
-                automount_service_account_token=False,
-                enable_service_links=False,
-                node_selector=site.system_nodes,
-                security_context=pod_security(),
-                containers=[
-                    core.v1.ContainerArgs(
-                        name="reconcile",
-                        image=IMAGES["litellm"],  # for its Python; the nodes have it already
-                        command=["python3", f"{_FOLDER}/reconcile.py", f"{_FOLDER}/teams.json"],
-                        env=[
-                            core.v1.EnvVarArgs(name="LITELLM_URL", value=SERVICE_URL),
-                            from_secret("LITELLM_MASTER_KEY", KEYS_SECRET, "masterKey"),
-                            from_secret("SMOKE_KEY", SMOKE_SECRET, "key"),
-                        ],
-                        resources=core.v1.ResourceRequirementsArgs(
-                            requests={"cpu": "10m", "memory": "48Mi"}, limits={"memory": "128Mi"}
-                        ),
-                        security_context=container_security(),
-                        volume_mounts=[core.v1.VolumeMountArgs(name="teams", mount_path=_FOLDER, read_only=True)],
-                    )
-                ],
-                volumes=[
-                    core.v1.VolumeArgs(
-                        name="teams",
-                        config_map=core.v1.ConfigMapVolumeSourceArgs(name=name_of(configuration)),
-                    )
-                ],
-            ),
-        ),
+    container = core.v1.ContainerArgs(
+        name="reconcile",
+        image=IMAGES["litellm"],  # for its Python; the nodes have it already
+        command=["python3", f"{_FOLDER}/reconcile.py", f"{_FOLDER}/teams.json"],
+        env=[
+            *plain({"LITELLM_URL": SERVICE_URL}),
+            from_secret("LITELLM_MASTER_KEY", KEYS_SECRET, "masterKey"),
+            from_secret("SMOKE_KEY", SMOKE_SECRET, "key"),
+        ],
+        resources=resources("10m", "48Mi", "128Mi"),
+        security_context=container_security(),
+        volume_mounts=[mount("teams", _FOLDER, read_only=True)],
+    )
+    volumes = [config_files("teams", name_of(configuration))]
+    return job_spec(
+        errand(container, user=USER, nodes=site.system_nodes, volumes=volumes),
+        labels=TEAMS_LABELS,
+        deadline_seconds=_DEADLINE_SECONDS,
+        retries=4,
+        # The files are no part of the job: with other ones it is another job.
+        annotations={"llmops/teams": digest},
     )

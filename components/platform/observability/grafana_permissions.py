@@ -7,8 +7,9 @@ from typing import Final
 
 import pulumi
 from pulumi_kubernetes import batch, core
-from pulumi_kubernetes.meta import v1 as meta
 
+from components.platform.confinement import container_security, from_secret, plain, resources
+from components.platform.jobs import awaited_job, errand, job_spec
 from components.platform.observability.dashboards import folders_of
 from components.platform.observability.grafana_values import NAME, NAMESPACE, SECRET, SERVICE_PORT
 from components.platform.openings import Pods
@@ -20,6 +21,7 @@ _LABELS: Final[dict[str, str]] = {"app.kubernetes.io/name": "grafana-permissions
 JOB: Final = Pods(namespace=NAMESPACE, labels=_LABELS)
 
 _DEADLINE_SECONDS: Final = 600
+_NOBODY: Final = 65534
 
 
 def readers(site: Site) -> dict[str, GrafanaRole]:
@@ -32,24 +34,13 @@ def readers(site: Site) -> dict[str, GrafanaRole]:
 
 def permissions(name: str, site: Site, opts: pulumi.ResourceOptions) -> batch.v1.Job:
     """The job; another wish makes another one."""
-    return batch.v1.Job(
+    return awaited_job(
         f"{name}-permissions",
-        metadata=meta.ObjectMetaArgs(
-            # Without a name of ours the provider gives each version of the job a new one. One that failed is made anew
-            # by the next `up`, instead of being waited for.
-            namespace=NAMESPACE,
-            labels=_LABELS,
-            annotations={"pulumi.com/replaceUnready": "true"},
-        ),
-        spec=_specification(site, readers(site)),
-        opts=pulumi.ResourceOptions.merge(
-            opts,
-            pulumi.ResourceOptions(
-                custom_timeouts=pulumi.CustomTimeouts(
-                    create=f"{_DEADLINE_SECONDS + 60}s", update=f"{_DEADLINE_SECONDS + 60}s"
-                )
-            ),
-        ),
+        _specification(site, readers(site)),
+        namespace=NAMESPACE,
+        labels=_LABELS,
+        deadline_seconds=_DEADLINE_SECONDS,
+        opts=opts,
     )
 
 
@@ -59,51 +50,23 @@ def _specification(site: Site, wanted: Mapping[str, GrafanaRole]) -> batch.v1.Jo
         "FOLDERS": " ".join(f"{folder}={role}" for folder, role in wanted.items()),
         "TRIES": "30",
     }
-    return batch.v1.JobSpecArgs(
-        backoff_limit=2,
-        active_deadline_seconds=_DEADLINE_SECONDS,
-        template=core.v1.PodTemplateSpecArgs(
-            metadata=meta.ObjectMetaArgs(labels=_LABELS),
-            spec=core.v1.PodSpecArgs(
-                restart_policy="Never",  # a pod for each try, so that the log of each is there to read
-                automount_service_account_token=False,
-                enable_service_links=False,
-                node_selector=site.system_nodes,
-                security_context=core.v1.PodSecurityContextArgs(
-                    run_as_non_root=True,
-                    run_as_user=65534,
-                    run_as_group=65534,
-                    seccomp_profile=core.v1.SeccompProfileArgs(type="RuntimeDefault"),
-                ),
-                containers=[
-                    core.v1.ContainerArgs(
-                        name="permissions",
-                        image=IMAGES["alpine"],
-                        command=["/bin/sh", "-c", SCRIPT],
-                        env=[
-                            *(core.v1.EnvVarArgs(name=key, value=value) for key, value in environment.items()),
-                            *(
-                                core.v1.EnvVarArgs(
-                                    name=variable,
-                                    value_from=core.v1.EnvVarSourceArgs(
-                                        secret_key_ref=core.v1.SecretKeySelectorArgs(name=SECRET, key=key)
-                                    ),
-                                )
-                                for variable, key in (("ADMIN", "admin-user"), ("PASSWORD", "admin-password"))
-                            ),
-                        ],
-                        resources=core.v1.ResourceRequirementsArgs(
-                            requests={"cpu": "10m", "memory": "16Mi"}, limits={"memory": "64Mi"}
-                        ),
-                        security_context=core.v1.SecurityContextArgs(
-                            allow_privilege_escalation=False,
-                            read_only_root_filesystem=True,
-                            capabilities=core.v1.CapabilitiesArgs(drop=["ALL"]),
-                        ),
-                    )
-                ],
-            ),
-        ),
+    container = core.v1.ContainerArgs(
+        name="permissions",
+        image=IMAGES["alpine"],
+        command=["/bin/sh", "-c", SCRIPT],
+        env=[
+            *plain(environment),
+            from_secret("ADMIN", SECRET, "admin-user"),
+            from_secret("PASSWORD", SECRET, "admin-password"),
+        ],
+        resources=resources("10m", "16Mi", "64Mi"),
+        security_context=container_security(),
+    )
+    return job_spec(
+        errand(container, user=_NOBODY, nodes=site.system_nodes),
+        labels=_LABELS,
+        deadline_seconds=_DEADLINE_SECONDS,
+        retries=2,
     )
 
 
