@@ -20,7 +20,7 @@ from workloads.managed.machines import machine
 from workloads.managed.vertex.deployment import deployed_id
 from workloads.managed.vertex.endpoint import Place, Share, VertexEndpoint, VertexEndpointArgs
 from workloads.managed.vertex.providers import DeploymentProvider, EndpointProvider, ModelProvider
-from workloads.models.backends import Deployed
+from workloads.models.backends import Deployed, VersionArgs
 from workloads.models.registry import BACKENDS
 from workloads.models.weights import weights_of
 
@@ -100,10 +100,17 @@ def declare(model: dict[str, Any], place: Site) -> Deployed:
     version = spec.versions[0]
     parent = pulumi.ComponentResource("test:Parent", "parent")
     weights = weights_of("chat", spec=spec, version=version, site=place, parent=parent)
-    return BACKENDS[spec.backend].declare(
-        "chat", spec=spec, version=version, plan=found.plans["chat"], weights=weights, site=place, parent=parent,
+    args = VersionArgs(
+        name="chat",
+        spec=spec,
+        version=version,
+        plan=found.plans["chat"],
+        weights=weights,
+        site=place,
+        parent=parent,
         after=(),
-    )  # fmt: skip
+    )
+    return BACKENDS[spec.backend].declare(args)
 
 
 def on_aws() -> Site:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import pulumi
 
 from components.aws.model_endpoints import AwsModelHosting
 from components.platform.model_gateway import Hosted
-from components.platform.site import Site
 from components.versions import IMAGES
 from workloads.managed import planning
 from workloads.managed.machines import Machine
 from workloads.managed.sagemaker import SageMakerEndpoint, SageMakerEndpointArgs, Variant
 from workloads.managed.vertex.endpoint import Place, Share, VertexEndpoint, VertexEndpointArgs
-from workloads.models.backends import Deployed, Weights
+from workloads.models.backends import Deployed, VersionArgs
 from workloads.models.plan import Plan
 from workloads.models.spec import ModelSpec, Version, location
 
@@ -33,34 +32,23 @@ class SageMaker:
         component = "" if version.fewest else component_name(endpoint)
         return Hosted(provider="sagemaker", model=endpoint, region=spec.region, component=component)
 
-    def declare(
-        self,
-        name: str,
-        *,
-        spec: ModelSpec,
-        version: Version,
-        plan: Plan,
-        weights: Weights,
-        site: Site,
-        parent: pulumi.Resource,
-        after: Sequence[pulumi.Resource],
-    ) -> Deployed:
+    def declare(self, args: VersionArgs) -> Deployed:
         """Declare the endpoint of one version."""
-        del after  # nothing of it stands in the cluster
-        hosting = site.foundation.model_hosting
+        spec, version, plan = args.spec, args.version, args.plan
+        hosting = args.site.foundation.model_hosting
         if not isinstance(hosting, AwsModelHosting):
             raise pulumi.RunError(f"models.{spec.name}: backend sagemaker needs a stack on AWS")
         settings, managed = spec.settings, planning.managed_of(spec.settings)
         machine = _machine(spec, plan)
         endpoint = planning.name_of(spec, version)
         made = SageMakerEndpoint(
-            name,
+            args.name,
             SageMakerEndpointArgs(
                 hosting=hosting,
                 endpoint=endpoint,
                 image=managed.image or _own_image(hosting, spec.name),
-                variants=(Variant(name=version.role, model_url=weights.uri),),
-                grants=weights.grants,
+                variants=(Variant(name=version.role, model_url=args.weights.uri),),
+                grants=args.weights.grants,
                 environment=_environment(spec),
                 machine=machine,
                 fewest=version.fewest,
@@ -71,9 +59,9 @@ class SageMaker:
                 start_seconds=plan.cold_start.total_seconds,
                 update=managed.update,
                 capture_percent=managed.capture_percent,
-                tags=dict(spec.labels(version)),
+                tags=dict(args.labels),
             ),
-            pulumi.ResourceOptions(parent=parent),
+            pulumi.ResourceOptions(parent=args.parent),
         )
         return Deployed(url="", ready=made.ready, outputs={"endpoint": made.endpoint_name, "machine": machine.name})
 
@@ -97,20 +85,9 @@ class VertexAi:
             sign_in=planning.federated(vertex, spec.region),
         )
 
-    def declare(
-        self,
-        name: str,
-        *,
-        spec: ModelSpec,
-        version: Version,
-        plan: Plan,
-        weights: Weights,
-        site: Site,
-        parent: pulumi.Resource,
-        after: Sequence[pulumi.Resource],
-    ) -> Deployed:
+    def declare(self, args: VersionArgs) -> Deployed:
         """Declare the endpoint of one version."""
-        del site, after  # nothing of it stands in the cluster, or on this stack's foundation
+        spec, version, plan = args.spec, args.version, args.plan
         managed = planning.managed_of(spec.settings)
         vertex = managed.vertex
         if vertex is None:
@@ -120,13 +97,13 @@ class VertexAi:
         # A bucket of Google's is none of this stack's where the stack is elsewhere: the source says its real name.
         direct = location(version.source).scheme == "gs"
         made = VertexEndpoint(
-            name,
+            args.name,
             VertexEndpointArgs(
                 place=Place(project=vertex.project, project_number=vertex.project_number, location=vertex.location),
                 endpoint=endpoint,
                 owner=spec.prefix,
                 image=managed.image,
-                shares=(Share(name=version.role, artifact_uri=version.source if direct else weights.uri),),
+                shares=(Share(name=version.role, artifact_uri=version.source if direct else args.weights.uri),),
                 environment={**_environment(spec), "MODEL_REPOSITORY": "/tmp/models"},
                 machine=machine,
                 fewest=version.fewest,
@@ -135,7 +112,7 @@ class VertexAi:
                 projects=vertex.private_service_connect,
                 address=vertex.address,
             ),
-            pulumi.ResourceOptions(parent=parent),
+            pulumi.ResourceOptions(parent=args.parent),
         )
         return Deployed(url="", ready=made.ready, outputs={"endpoint": made.endpoint_name, "machine": machine.name})
 

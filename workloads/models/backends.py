@@ -48,6 +48,36 @@ class Deployed:
     outputs: Mapping[str, pulumi.Input[str]] = field(default_factory=dict[str, "pulumi.Input[str]"])
 
 
+@dataclass(frozen=True, kw_only=True)
+class VersionArgs:
+    """One version of a model, to be declared.
+
+    Attributes:
+        name: Prefix of the Pulumi resources, unique in the stack: ``<component>-<version.name>``.
+        spec: The model.
+        version: The version of it.
+        plan: Its sizing, requests, waits.
+        weights: Where its weights are.
+        site: Where it is installed.
+        parent: The model's component.
+        after: The platform, as far as models need it.
+    """
+
+    name: str
+    spec: ModelSpec
+    version: Version
+    plan: Plan
+    weights: Weights
+    site: Site
+    parent: pulumi.Resource
+    after: Sequence[pulumi.Resource]
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """Labels of everything that is declared for it."""
+        return self.spec.labels(self.version)
+
+
 class ModelBackend(Protocol):
     """Who serves a model.
 
@@ -60,28 +90,6 @@ class ModelBackend(Protocol):
         """What the model gateway calls for one version."""
         ...
 
-    def declare(
-        self,
-        name: str,
-        *,
-        spec: ModelSpec,
-        version: Version,
-        plan: Plan,
-        weights: Weights,
-        site: Site,
-        parent: pulumi.Resource,
-        after: Sequence[pulumi.Resource],
-    ) -> Deployed:
-        """Declare one version.
-
-        Args:
-            name: Prefix of the Pulumi resources, unique in the stack: ``<component>-<version.name>``.
-            spec: The model.
-            version: The version of it.
-            plan: Its sizing, requests, waits.
-            weights: Where its weights are.
-            site: Where it is installed.
-            parent: The model's component.
-            after: The platform, as far as models need it.
-        """
+    def declare(self, args: VersionArgs) -> Deployed:
+        """Declare one version."""
         ...

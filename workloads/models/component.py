@@ -10,7 +10,7 @@ import pulumi
 
 from components.platform.site import Site
 from workloads.models import alerts
-from workloads.models.backends import Deployed
+from workloads.models.backends import Deployed, VersionArgs
 from workloads.models.plan import Plan
 from workloads.models.registry import BACKENDS
 from workloads.models.smoke import Probe, smoke_test
@@ -107,7 +107,9 @@ class Model(pulumi.ComponentResource):
         name = f"model-{version.name}"
         weights = weights_of(name, spec=spec, version=version, site=site, parent=self)
         return BACKENDS[spec.backend].declare(
-            name, spec=spec, version=version, plan=plan, weights=weights, site=site, parent=self, after=after
+            VersionArgs(
+                name=name, spec=spec, version=version, plan=plan, weights=weights, site=site, parent=self, after=after
+            )
         )
 
 

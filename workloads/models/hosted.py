@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import cast
 
-import pulumi
-
 from components.platform.model_gateway import Hosted
-from components.platform.site import Site
 from components.settings.hosted_models import HostedProvider
-from workloads.models.backends import Deployed, Weights
-from workloads.models.plan import Plan
+from workloads.models.backends import Deployed, VersionArgs
 from workloads.models.spec import ModelSpec, Version, location
 
 
@@ -23,18 +18,6 @@ class HostedModel:
         found = location(version.source)
         return Hosted(provider=cast("HostedProvider", found.place), model=found.path, region=spec.region)
 
-    def declare(
-        self,
-        name: str,
-        *,
-        spec: ModelSpec,
-        version: Version,
-        plan: Plan,
-        weights: Weights,
-        site: Site,
-        parent: pulumi.Resource,
-        after: Sequence[pulumi.Resource],
-    ) -> Deployed:
+    def declare(self, args: VersionArgs) -> Deployed:
         """Nothing: the cloud has it already."""
-        del name, spec, version, plan, weights, site, parent
-        return Deployed(url="", ready=tuple(after))
+        return Deployed(url="", ready=tuple(args.after))

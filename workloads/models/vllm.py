@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-import pulumi
-
 from components.platform import inference
-from components.platform.inference import ModelServer, declare, inference_service
+from components.platform.inference import ModelServer, declare
 from components.platform.model_gateway import Served
 from components.platform.runtimes import MODELS
-from components.platform.site import Site
-from workloads.models.account import service_account
-from workloads.models.backends import Deployed, Weights
+from workloads.models.backends import Deployed, VersionArgs
+from workloads.models.in_cluster import objects_of, surroundings
 from workloads.models.plan import Plan
 from workloads.models.spec import ModelSpec, Version, location
-from workloads.models.volumes import shared_volume
 
 HUB_LABEL: Final = "llmops/weights"
 """Label of pods that fetch weights from the public hub; only they may leave the cluster."""
@@ -105,50 +101,15 @@ class Vllm:
         held = not version.fewest
         return Served(url=inference.url_of(version.name, spec.namespace, held=held), model=version.name, api="vllm")
 
-    def declare(
-        self,
-        name: str,
-        *,
-        spec: ModelSpec,
-        version: Version,
-        plan: Plan,
-        weights: Weights,
-        site: Site,
-        parent: pulumi.Resource,
-        after: Sequence[pulumi.Resource],
-    ) -> Deployed:
+    def declare(self, args: VersionArgs) -> Deployed:
         """Account, volume where there is one, servers."""
-        labels = spec.labels(version)
-        account = service_account(
-            name,
-            version.name,
-            spec.namespace,
-            grants=weights.grants,
-            labels=labels,
-            site=site,
-            parent=parent,
-            after=after,
-        )
-        wanted = server(spec, version, plan)
-        waiting = [*after, *account]
-        if weights.volume is not None:
-            claim = shared_volume(
-                name,
-                claim=version.name,
-                namespace=spec.namespace,
-                handle=weights.volume,
-                site=site,
-                parent=parent,
-                after=after,
-            )
-            waiting += claim
-            path = weights.uri.apply(lambda below: f"{MODELS}/{below}".rstrip("/"))
-            wanted = replace(wanted, model=path, claim=version.name)
+        wanted = server(args.spec, args.version, args.plan)
+        uri = args.weights.uri
+        if args.weights.volume is not None:
+            path = uri.apply(lambda below: f"{MODELS}/{below}".rstrip("/"))
+            wanted = replace(wanted, model=path, claim=args.version.name)
         else:
-            wanted = replace(wanted, model=weights.uri.apply(lambda uri: uri.removeprefix("hf://")))
-        settings = site.settings
-        objects = inference_service(
-            wanted, prometheus_url=settings.prometheus_url, activator=settings.serving.activation.enabled
-        )
-        made = declare(wanted, objects, parent=parent, after=waiting)
+            wanted = replace(wanted, model=uri.apply(lambda uri: uri.removeprefix("hf://")))
+        objects = objects_of(args, wanted)
+        made = declare(wanted, objects, parent=args.parent, after=surroundings(args, args.weights.grants))
         return Deployed(url=objects.url, ready=made)

@@ -16,19 +16,17 @@ from pulumi_kubernetes.meta import v1 as meta
 from components.contract import Grant, ObjectGrant
 from components.platform import inference
 from components.platform.cold_start import PROBE_SECONDS
-from components.platform.inference import ModelServer, declare, inference_service
+from components.platform.inference import ModelServer, declare
 from components.platform.mesh import SECURITY_API
 from components.platform.model_gateway import Served
 from components.platform.names import name_of
 from components.platform.runtimes import CACHE, SECURITY, TRITON_CACHE, TRITON_CONTROL_PORTS
-from components.platform.site import Site
 from components.settings.model_backends import TritonSettings
 from components.versions import IMAGES
-from workloads.models.account import service_account
-from workloads.models.backends import Deployed, Weights
+from workloads.models.backends import Deployed, VersionArgs
+from workloads.models.in_cluster import objects_of, surroundings
 from workloads.models.plan import Plan
 from workloads.models.spec import ModelSpec, Version
-from workloads.models.volumes import shared_volume
 from workloads.triton import balancing, rules
 from workloads.triton.release import release_of
 
@@ -55,64 +53,29 @@ class Triton:
         url = inference.url_of(version.name, spec.namespace, held=not version.fewest)
         return Served(url=url, model=version.name, api="openai")
 
-    def declare(
-        self,
-        name: str,
-        *,
-        spec: ModelSpec,
-        version: Version,
-        plan: Plan,
-        weights: Weights,
-        site: Site,
-        parent: pulumi.Resource,
-        after: Sequence[pulumi.Resource],
-    ) -> Deployed:
+    def declare(self, args: VersionArgs) -> Deployed:
         """Account, volume where there is one, what the loader is told, servers, and who may command them: nobody."""
-        labels = spec.labels(version)
-        account = service_account(
-            name,
-            version.name,
-            spec.namespace,
-            grants=listing(weights.grants),
-            labels=labels,
-            site=site,
-            parent=parent,
-            after=after,
-        )
+        spec, version, plan = args.spec, args.version, args.plan
         wanted = server(spec, version, plan)
-        waiting = [*after, *account]
-        if weights.volume is not None:
-            waiting += shared_volume(
-                name,
-                claim=version.name,
-                namespace=spec.namespace,
-                handle=weights.volume,
-                site=site,
-                parent=parent,
-                after=after,
-            )
+        if args.weights.volume is not None:
             wanted = replace(wanted, claim=version.name)
         engine = rules.engine_of(spec.settings, version.source)
-        release = weights.uri.apply(lambda uri: release_of(spec, version, plan, engine, uri=uri))
+        release = args.weights.uri.apply(lambda uri: release_of(spec, version, plan, engine, uri=uri))
         in_place = rules.in_place(spec.settings)
         title = f"{version.name}-triton"
         told = core.ConfigMap(
-            f"{name}-release",
+            f"{args.name}-release",
             metadata=meta.ObjectMetaArgs(
                 # Servers of the release before still read theirs while these start; only in place is it exchanged.
                 name=title if in_place else release.apply(lambda one: f"{title}-{_digest(one.document)}"),
                 namespace=spec.namespace,
-                labels=dict(labels),
+                labels=dict(args.labels),
             ),
             immutable=not in_place,
             data={"release.json": release.apply(lambda one: one.document), **code()},
-            opts=pulumi.ResourceOptions(parent=parent, depends_on=list(after)),
+            opts=pulumi.ResourceOptions(parent=args.parent, depends_on=list(args.after)),
         )
-        waiting.append(told)
-        settings = site.settings
-        objects = inference_service(
-            wanted, prometheus_url=settings.prometheus_url, activator=settings.serving.activation.enabled
-        )
+        objects = objects_of(args, wanted)
         predictor = with_loader(
             objects.service["predictor"],
             wanted,
@@ -120,38 +83,39 @@ class Triton:
             digest=_digest("") if in_place else release.apply(lambda one: _digest(one.document)),
             tokenizer=release.apply(lambda one: f"{TRITON_CACHE}/releases/{one.name}/tokenizer"),
         )
-        guard = self._guard(name, wanted, site=site, parent=parent, after=after)
-        if balancing.USED in wanted.labels:
-            guard += balancing.balanced(name, wanted, site=site, parent=parent, after=after)
         made = declare(
             wanted,
             replace(objects, service={**objects.service, "predictor": predictor}),
-            parent=parent,
-            after=[*waiting, *guard],
+            parent=args.parent,
+            after=[*surroundings(args, listing(args.weights.grants)), told, *self._guards(args, wanted)],
         )
         return Deployed(url=objects.url, ready=made, outputs={"release": release.apply(lambda one: one.name)})
 
-    def _guard(
-        self, name: str, wanted: ModelServer, *, site: Site, parent: pulumi.Resource, after: Sequence[pulumi.Resource]
-    ) -> tuple[pulumi.Resource, ...]:
+    def _guards(self, args: VersionArgs, wanted: ModelServer) -> tuple[pulumi.Resource, ...]:
         """Nobody but the pod itself reaches the ports with which models are loaded and unloaded.
 
         No network policy opens them, but between pods of the mesh everything arrives in one tunnel, into which network
         policies cannot look; the mesh can.
         """
-        if not site.settings.mesh.enabled:
-            return ()
+        spread = (
+            balancing.balanced(args.name, wanted, site=args.site, parent=args.parent, after=args.after)
+            if balancing.USED in wanted.labels
+            else ()
+        )
+        if not args.site.settings.mesh.enabled:
+            return spread
         return (
             CustomResource(
-                f"{name}-control",
+                f"{args.name}-control",
                 api_version=SECURITY_API,
                 kind="AuthorizationPolicy",
                 metadata=meta.ObjectMetaArgs(
                     name=f"{wanted.name}-control", namespace=wanted.namespace, labels=dict(wanted.labels)
                 ),
                 spec=guard_of(wanted),
-                opts=pulumi.ResourceOptions(parent=parent, depends_on=list(after)),
+                opts=pulumi.ResourceOptions(parent=args.parent, depends_on=list(args.after)),
             ),
+            *spread,
         )
 
 
