@@ -20,6 +20,7 @@ from components.platform import (
 )
 from components.platform.activation import Activation, ActivationArgs
 from components.platform.experiments import Experiments, ExperimentsArgs
+from components.platform.installed import Installed, Ready
 from components.platform.model_gateway import GatewayModel, ModelGateway, ModelGatewayArgs
 from components.platform.openings import Namespace, Opening, team_namespace
 from components.platform.pipelines import Pipelines, PipelinesArgs
@@ -33,38 +34,22 @@ from components.platform.vectors import Vectors, VectorsArgs
 from components.platform.workflows import Workflows, WorkflowsArgs
 from components.settings.platform import PlatformSettings
 
-Ready = Sequence[pulumi.Resource]
-
 
 @dataclass(frozen=True, kw_only=True)
 class MlSystemsArgs:
-    """What the systems need of the others; each of these is what to wait for, and empty where it is not installed.
+    """What the machine-learning systems are built from.
 
     Attributes:
         site: Where they are installed.
         models: What the model gateway offers.
         team_namespaces: By team.
-        secrets: External Secrets.
-        databases: Databases and their users.
-        certificates: cert-manager.
-        mesh: Istio.
-        edge: The guarded gateway; none where there is no gateway.
-        scheduling: Volcano.
-        autoscaling: KEDA.
-        delivery: Argo CD.
+        there: The systems that they build on.
     """
 
     site: Site
     models: Sequence[GatewayModel]
     team_namespaces: Mapping[str, Ready]
-    secrets: Ready
-    databases: Ready
-    certificates: Ready
-    mesh: Ready
-    edge: Ready | None
-    scheduling: Ready
-    autoscaling: Ready
-    delivery: Ready
+    there: Installed
 
 
 class MlSystems(pulumi.ComponentResource):
@@ -83,10 +68,10 @@ class MlSystems(pulumi.ComponentResource):
         site, child = args.site, pulumi.ResourceOptions(parent=self)
         if site.settings.ray.enabled:
             spaces = [one for made in args.team_namespaces.values() for one in made]
-            wanted = RayArgs(site=site, scheduling_ready=args.scheduling, team_namespaces=spaces)
+            wanted = RayArgs(site=site, scheduling_ready=args.there.scheduling, team_namespaces=spaces)
             yield from Ray(f"{name}-ray", wanted, child).ready
         if site.settings.vectors.enabled:
-            store = VectorsArgs(site=site, secrets_ready=args.secrets, mesh_ready=args.mesh)
+            store = VectorsArgs(site=site, secrets_ready=args.there.secrets, mesh_ready=args.there.mesh)
             yield from Vectors(f"{name}-vectors", store, child).ready
 
     def _jobs(self, name: str, args: MlSystemsArgs) -> Iterator[pulumi.Resource]:
@@ -98,7 +83,7 @@ class MlSystems(pulumi.ComponentResource):
                 f"{name}-workflows",
                 WorkflowsArgs(
                     site=site,
-                    databases=args.databases,
+                    databases=args.there.databases,
                     team_namespaces={team_namespace(team): made for team, made in args.team_namespaces.items()},
                 ),
                 child,
@@ -108,48 +93,51 @@ class MlSystems(pulumi.ComponentResource):
                 server = Backend(namespace="argo", service=workflows.SERVER, port=2746, timeout_seconds=0)
                 yield from self._publish("workflows", settings.workflows.host, server, args, runs)
         if settings.pipelines.enabled:
-            kubeflow = PipelinesArgs(site=site, secrets=args.secrets, gitops=args.delivery, workflows=runs)
+            kubeflow = PipelinesArgs(site=site, secrets=args.there.secrets, gitops=args.there.delivery, workflows=runs)
             applied = Pipelines(f"{name}-pipelines", kubeflow, child).ready
             yield from applied
             if settings.pipelines.host:
                 page = Backend(namespace="kubeflow", service=pipelines.USER_INTERFACE, port=80)
                 yield from self._publish("pipelines", settings.pipelines.host, page, args, applied)
         if settings.training.enabled:
-            operators = TrainingArgs(site=site, scheduling=args.scheduling, gitops=args.delivery)
+            operators = TrainingArgs(site=site, scheduling=args.there.scheduling, gitops=args.there.delivery)
             yield from Training(f"{name}-training", operators, child).ready
 
     def _publish(
         self, name: str, host: str, backend: Backend, args: MlSystemsArgs, ready: Ready
     ) -> Sequence[pulumi.Resource]:
         """Publish a user interface; without a gateway it is reached by port-forward."""
-        if args.edge is None:
+        if args.there.edge is None:
             return ()
         rules = [Rule(backend=backend)]
-        return route(name, host=host, rules=rules, site=args.site, parent=self, after=[*args.edge, *ready])
+        return route(name, host=host, rules=rules, site=args.site, parent=self, after=[*args.there.edge, *ready])
 
     def _models(self, name: str, args: MlSystemsArgs) -> Iterator[pulumi.Resource]:
         site, child = args.site, pulumi.ResourceOptions(parent=self)
         settings = site.settings
         if settings.experiments.enabled:
             tracking = ExperimentsArgs(
-                site=site, secrets_ready=args.secrets, databases_ready=args.databases, edge_ready=args.edge
+                site=site,
+                secrets_ready=args.there.secrets,
+                databases_ready=args.there.databases,
+                edge_ready=args.there.edge,
             )
             yield from Experiments(f"{name}-experiments", tracking, child).ready
         if settings.serving.enabled:
             self.serving_ready = Serving(
-                f"{name}-serving", ServingArgs(site=site, certificates=args.certificates), child
+                f"{name}-serving", ServingArgs(site=site, certificates=args.there.certificates), child
             ).ready
             if settings.serving.activation.enabled:
-                woken = ActivationArgs(site=site, autoscaling=args.autoscaling, mesh=args.mesh)
+                woken = ActivationArgs(site=site, autoscaling=args.there.autoscaling, mesh=args.there.mesh)
                 self.serving_ready = (*self.serving_ready, *Activation(f"{name}-activation", woken, child).ready)
             yield from self.serving_ready
         if settings.model_gateway.enabled:
             gateway = ModelGatewayArgs(
                 site=site,
                 models=args.models,
-                secrets_ready=args.secrets,
-                databases_ready=args.databases,
-                edge_ready=args.edge or (),
+                secrets_ready=args.there.secrets,
+                databases_ready=args.there.databases,
+                edge_ready=args.there.edge or (),
             )
             self.model_gateway_ready = ModelGateway(f"{name}-models", gateway, child).ready
             yield from self.model_gateway_ready

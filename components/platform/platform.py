@@ -30,6 +30,7 @@ from components.platform.edge import Edge, EdgeArgs
 from components.platform.gateway import Gateway, GatewayArgs
 from components.platform.gitops import NAMESPACE, SERVER, GitOps, GitOpsArgs
 from components.platform.gpus import Gpus, GpusArgs
+from components.platform.installed import Installed, Ready
 from components.platform.mesh import Mesh, MeshArgs
 from components.platform.ml_systems import MlSystems, MlSystemsArgs
 from components.platform.model_gateway import GatewayModel, hosted_models
@@ -44,8 +45,6 @@ from components.platform.secrets import SecretSync, SecretSyncArgs
 from components.platform.site import Site
 from components.settings import Settings
 from components.settings.platform import PlatformSettings
-
-Ready = Sequence[pulumi.Resource]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +125,7 @@ class Platform(pulumi.ComponentResource):
 
     def _install(self, name: str, args: PlatformArgs, namespaces: Namespaces) -> Iterator[pulumi.Resource]:
         site, settings = self.site, self.site.settings
-        there = _There()
+        there = Installed()
         yield from self._credentials(name, there)
         yield from self._ways_in(name, there)
         yield from self._engines(name, there)
@@ -137,33 +136,18 @@ class Platform(pulumi.ComponentResource):
                 site=site,
                 models=(*hosted_models(args.settings.hosted_models, site.foundation.region), *args.models),
                 team_namespaces=namespaces.team_resources,
-                secrets=there.secrets,
-                databases=there.databases,
-                certificates=there.certificates,
-                mesh=there.mesh,
-                edge=there.edge,
-                scheduling=there.scheduling,
-                autoscaling=there.autoscaling,
-                delivery=self.delivery_ready,
+                there=there,
             )
             systems = MlSystems(f"{name}-ml", learning, self._child)
             self.serving_ready, self.model_gateway_ready = systems.serving_ready, systems.model_gateway_ready
             yield from systems.ready
         if observability.wanted(settings):
-            watching = ObservabilityArgs(
-                site=site,
-                secrets_ready=there.secrets,
-                databases_ready=there.databases,
-                edge_ready=there.edge,
-                mesh_ready=there.mesh,
-                certificates=there.certificates,
-                models=args.objectives,
-            )
+            watching = ObservabilityArgs(site=site, there=there, models=args.objectives)
             watched = Observability(f"{name}-observability", watching, self._child)
             self.rules_ready = watched.rules_ready
             yield from watched.ready
 
-    def _credentials(self, name: str, there: _There) -> Iterator[pulumi.Resource]:
+    def _credentials(self, name: str, there: Installed) -> Iterator[pulumi.Resource]:
         site, settings = self.site, self.site.settings
         if settings.secrets.enabled:
             wanted = SecretSyncArgs(site=site, entries=list(secret_entries(site)))
@@ -174,7 +158,7 @@ class Platform(pulumi.ComponentResource):
             there.databases = Databases(f"{name}-databases", stored, self._child).ready
             yield from there.databases
 
-    def _ways_in(self, name: str, there: _There) -> Iterator[pulumi.Resource]:
+    def _ways_in(self, name: str, there: Installed) -> Iterator[pulumi.Resource]:
         site, settings, child = self.site, self.site.settings, self._child
         issuers = (
             CertManager(f"{name}-certificates", CertManagerArgs(site=site), child)
@@ -194,7 +178,7 @@ class Platform(pulumi.ComponentResource):
             ).ready
             yield from there.edge
 
-    def _engines(self, name: str, there: _There) -> Iterator[pulumi.Resource]:
+    def _engines(self, name: str, there: Installed) -> Iterator[pulumi.Resource]:
         site, settings, child = self.site, self.site.settings, self._child
         if settings.scheduling.enabled:
             there.scheduling = Scheduling(f"{name}-scheduling", SchedulingArgs(site=site), child).ready
@@ -207,10 +191,10 @@ class Platform(pulumi.ComponentResource):
         if settings.backups.enabled:
             yield from Backups(f"{name}-backups", BackupsArgs(site=site), child).ready
 
-    def _delivery(self, name: str, there: _There) -> Iterator[pulumi.Resource]:
+    def _delivery(self, name: str, there: Installed) -> Iterator[pulumi.Resource]:
         site, settings = self.site, self.site.settings
         argo = GitOps(f"{name}-delivery", GitOpsArgs(site=site, secrets=there.secrets), self._child)
-        self.delivery_ready = argo.ready
+        self.delivery_ready = there.delivery = argo.ready
         yield from argo.ready
         if there.edge is not None and settings.delivery.host:
             yield from route(
@@ -222,19 +206,6 @@ class Platform(pulumi.ComponentResource):
                 parent=self,
                 after=[*there.edge, *argo.ready],
             )
-
-
-@dataclass
-class _There:
-    """What is installed so far, and what others wait for; empty where it is not wanted, ``edge`` none."""
-
-    secrets: Ready = ()
-    databases: Ready = ()
-    certificates: Ready = ()
-    mesh: Ready = ()
-    edge: Ready | None = None
-    scheduling: Ready = ()
-    autoscaling: Ready = ()
 
 
 def openings(site: Site) -> Iterator[Opening]:

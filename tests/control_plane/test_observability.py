@@ -14,6 +14,7 @@ from typing import Any, Final
 import pytest
 
 from components.capacity import Request
+from components.platform.installed import Installed
 from components.platform.observability.component import Observability, ObservabilityArgs
 from components.platform.quotas import PER_NODE, SHARES
 from components.settings.teams import TeamSettings
@@ -78,10 +79,7 @@ def emitted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
         def program() -> None:
             here = site(VARIANTS[request.param], teams=[TeamSettings(name="nlp")])
-            args = ObservabilityArgs(
-                site=here, secrets_ready=(), databases_ready=(), edge_ready=None, mesh_ready=(), certificates=()
-            )
-            Observability("observability", args, options(here))
+            Observability("observability", ObservabilityArgs(site=here, there=Installed()), options(here))
 
         recorded.run(program)
     folder = tmp_path_factory.mktemp("observability")

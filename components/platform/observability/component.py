@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pulumi
 
+from components.platform.installed import Installed, Ready
 from components.platform.observability import grafana, logs, metrics, rules, traces
 from components.platform.observability.grafana import Dashboards, DashboardsArgs
 from components.platform.observability.logs import Logs, LogsArgs
@@ -18,29 +19,19 @@ from components.platform.quotas import Allowance
 from components.platform.site import Site
 from components.settings.platform import PlatformSettings
 
-Ready = Sequence[pulumi.Resource]
-
 
 @dataclass(frozen=True, kw_only=True)
 class ObservabilityArgs:
-    """What watching the platform needs; each of these is what to wait for, and empty where it is not installed.
+    """What watching the platform is built from.
 
     Attributes:
         site: Where it is installed.
-        secrets_ready: ``SecretSync.ready``.
-        databases_ready: ``Databases.ready``: Grafana keeps users and permissions in a database.
-        edge_ready: ``Edge.ready``; none where there is no gateway.
-        mesh_ready: ``Mesh.ready``.
-        certificates: ``CertManager.ready``.
+        there: The systems that it builds on; Grafana keeps users and permissions in a database.
         models: What is promised of models.
     """
 
     site: Site
-    secrets_ready: Ready
-    databases_ready: Ready
-    edge_ready: Ready | None
-    mesh_ready: Ready
-    certificates: Ready
+    there: Installed
     models: Sequence[ModelObjective] = ()
 
 
@@ -70,16 +61,16 @@ class Observability(pulumi.ComponentResource):
         with_grafana = site.settings.grafana.enabled
         mounted: Ready = ()
         if with_grafana:
-            wanted = DashboardsArgs(site=site, secrets_ready=args.secrets_ready, databases_ready=args.databases_ready)
+            wanted = DashboardsArgs(site=site, secrets_ready=args.there.secrets, databases_ready=args.there.databases)
             mounted = Dashboards(f"{name}-dashboards", wanted, child).ready
         stack = Metrics(
             f"{name}-metrics",
             MetricsArgs(
                 site=site,
                 grafana=grafana.values(site),
-                secrets_ready=args.secrets_ready,
-                mesh_ready=args.mesh_ready,
-                certificates=args.certificates,
+                secrets_ready=args.there.secrets,
+                mesh_ready=args.there.mesh,
+                certificates=args.there.certificates,
                 after=mounted,
             ),
             child,
@@ -96,7 +87,7 @@ class Observability(pulumi.ComponentResource):
         )
         if with_grafana:
             yield from grafana.publish(
-                f"{name}-grafana", site, parent=self, running=stack.ready, edge_ready=args.edge_ready
+                f"{name}-grafana", site, parent=self, running=stack.ready, edge_ready=args.there.edge
             )
 
 
