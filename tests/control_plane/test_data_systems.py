@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -17,7 +15,7 @@ from components.platform.vectors import Vectors, VectorsArgs
 from components.settings.teams import TeamSettings
 from sandbox.provider import ProviderError
 from tests.control_plane.conftest import Stack
-from tests.control_plane.test_kubernetes_provider import Declared
+from tests.control_plane.declared import Declared, definitions, furnishing, objects_of
 from tests.unit.conftest import Recorder
 from tests.unit.conftest import recorded as recorded  # noqa: PLC0414 a fixture, for this module too
 from tests.unit.platform_site import options, site
@@ -37,16 +35,9 @@ JOB = RayJobArgs(
 
 @pytest.fixture(scope="module")
 def furnished(stack: Stack) -> Iterator[Stack]:
-    folder = Path(os.environ.get("SANDBOX_CRDS", ""))
-    if not (folder / "kuberay").is_dir():
-        pytest.skip("no definitions of KubeRay: SANDBOX_CRDS does not name a folder that has them")
-    made = [
-        Declared(stack, "core/v1:Namespace", {"metadata": {"name": NAMESPACE, "labels": RESTRICTED}}).create(),
-        Declared(stack, "scheduling.k8s.io/v1:PriorityClass", {"metadata": {"name": "batch"}, "value": 1000}).create(),
-    ]
-    yield stack
-    for one in reversed(made):
-        one.delete()
+    definitions("kuberay")
+    with furnishing(stack, {NAMESPACE: RESTRICTED}, priorities={"batch": 1000}):
+        yield stack
 
 
 def objects(recorded: Recorder) -> list[tuple[str, dict[str, Any]]]:
@@ -57,13 +48,7 @@ def objects(recorded: Recorder) -> list[tuple[str, dict[str, Any]]]:
         Ray("ray", RayArgs(site=place, scheduling_ready=(), team_namespaces=()), options(place))
         Vectors("vectors", VectorsArgs(site=place, secrets_ready=(), mesh_ready=()), options(place))
 
-    recorded.run(program)
-    prefix = "kubernetes:"
-    found = [
-        (one.type.removeprefix(prefix), one.inputs)
-        for one in recorded.resources
-        if one.type.startswith(prefix) and not one.type.endswith(":Release")
-    ]
+    found = objects_of(recorded, program)
     return sorted(found, key=lambda one: not one[0].endswith(":ServiceAccount"))
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +12,7 @@ from components.platform.databases import Databases, DatabasesArgs
 from components.platform.experiments import CLIENT_NAMESPACES, Experiments, ExperimentsArgs
 from sandbox.provider import ProviderError
 from tests.control_plane.conftest import Stack
-from tests.control_plane.test_kubernetes_provider import Declared
+from tests.control_plane.declared import Declared, admit, definitions, furnishing, objects_of
 from tests.unit.conftest import Recorder
 from tests.unit.conftest import recorded as recorded  # noqa: PLC0414 a fixture, for this module too
 from tests.unit.platform_site import options, site
@@ -33,17 +31,9 @@ WAITING = (*PODS, "core/v1:Service")
 
 @pytest.fixture(scope="module")
 def furnished(stack: Stack) -> Iterator[Stack]:
-    folder = Path(os.environ.get("SANDBOX_CRDS", ""))
-    if missing := [group for group in GROUPS if not (folder / group).is_dir()]:
-        pytest.skip(f"no definitions of {', '.join(missing)}: SANDBOX_CRDS does not name a folder that has them")
-    strict = {"pod-security.kubernetes.io/enforce": "restricted"}
-    made = [
-        Declared(stack, "core/v1:Namespace", {"metadata": {"name": name, "labels": strict}}).create()
-        for name in (*CLIENT_NAMESPACES, "mlops-system", "istio-ingress")
-    ]
-    yield stack
-    for one in made:
-        one.delete()
+    definitions(*GROUPS)
+    with furnishing(stack, (*CLIENT_NAMESPACES, "mlops-system", "istio-ingress")):
+        yield stack
 
 
 def objects(recorded: Recorder, settings: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
@@ -57,31 +47,12 @@ def objects(recorded: Recorder, settings: dict[str, Any]) -> list[tuple[str, dic
         args = ExperimentsArgs(site=place, secrets_ready=(), databases_ready=shared.ready, edge_ready=(edge,))
         Experiments("experiments", args, opts)
 
-    recorded.run(program)
-    return [
-        # Jobs have no name of ours: the provider gives each version another.
-        (one.type.removeprefix("kubernetes:"), {**one.inputs, "metadata": {"name": one.name, **one.inputs["metadata"]}})
-        for one in recorded.resources
-        if one.type.startswith("kubernetes:")
-    ]
+    return objects_of(recorded, program)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_object_is_admitted_and_reads_back_as_it_was_declared(variant: str, furnished: Stack, recorded: Recorder):
-    made: list[Declared] = []
-    try:
-        for token, inputs in objects(recorded, VARIANTS[variant]):
-            declared = Declared(furnished, token, inputs)
-            if token in WAITING:
-                declared.preview()
-                continue
-            made.append(declared.create())
-            live = declared.read()
-            assert live is not None
-            assert live[0] == declared.inputs, "what is read back would be shown as a change"
-    finally:
-        for one in reversed(made):
-            one.delete()
+    admit(furnished, objects(recorded, VARIANTS[variant]), waiting=WAITING)
 
 
 def test_every_pod_keeps_to_the_restricted_level(furnished: Stack, recorded: Recorder):

@@ -8,42 +8,14 @@ from typing import Any
 
 import pytest
 
-from sandbox.provider import PartialFailure, ProviderError, Resource
+from sandbox.provider import PartialFailure, ProviderError
 from sandbox.values import UNKNOWN, Secret
 from tests.control_plane.conftest import GROUPS, Stack
+from tests.control_plane.declared import Declared
 
 pytestmark = pytest.mark.control_plane
 
 GPU_TOLERATION = {"key": "nvidia.com/gpu", "operator": "Exists"}
-
-
-def _resource(token: str, name: str) -> Resource:
-    return Resource(f"urn:pulumi:dev::p::kubernetes:{token}::{name}")
-
-
-class Declared:
-    """One resource of a program, taken through its life by hand."""
-
-    def __init__(self, stack: Stack, token: str, inputs: dict[str, Any]) -> None:
-        self._provider = stack.provider
-        self.resource = _resource(token, inputs["metadata"]["name"])
-        self.inputs, failures = stack.provider.check(self.resource, {}, inputs, b"seed")
-        assert not failures
-        self.outputs: dict[str, Any] = {}
-        self.id = ""
-
-    def preview(self) -> dict[str, Any]:
-        return self._provider.create(self.resource, self.inputs, 0, preview=True)[1]
-
-    def create(self) -> Declared:
-        self.id, self.outputs = self._provider.create(self.resource, self.inputs, 60, preview=False)
-        return self
-
-    def read(self) -> tuple[dict[str, Any], dict[str, Any]] | None:
-        return self._provider.read(self.resource, self.id, self.inputs, self.outputs)
-
-    def delete(self) -> None:
-        self._provider.delete(self.resource, self.id, self.inputs, self.outputs, 60)
 
 
 def _config_map(name: str, **data: str) -> dict[str, Any]:

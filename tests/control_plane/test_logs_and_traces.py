@@ -5,8 +5,7 @@ Needs helm and the charts (``SANDBOX_CHARTS``); without them only what the progr
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -16,21 +15,16 @@ import pytest
 from components.contract import AuditLog
 from components.platform.observability.logs import Logs, LogsArgs
 from components.platform.observability.traces import Traces, TracesArgs
-from sandbox import paths
 from sandbox.kubernetes.api import ApiError, Manifest
-from sandbox.kubernetes.helm import NotAtHandError, Releases
-from sandbox.store import Store
-from sandbox.toolchain import clients
 from tests.control_plane.conftest import Stack
-from tests.control_plane.test_kubernetes_provider import Declared
+from tests.control_plane.declared import RESTRICTED, Declared, furnishing, objects_of, rendered_of
 from tests.unit.conftest import Recorder
 from tests.unit.conftest import recorded as recorded  # noqa: PLC0414 a fixture, for this module too
 from tests.unit.platform_site import options, site
 
 pytestmark = pytest.mark.control_plane
 
-RELEASE: Final = "kubernetes:helm.sh/v3:Release"
-RESTRICTED: Final = "restricted-pods"
+GUARDED: Final = "restricted-pods"
 AUDIT: Final = AuditLog(kind="cloudwatch", place="/aws/eks/test/cluster", prefix="kube-apiserver-audit-", region="r")
 VARIANTS: Final[Mapping[str, Mapping[str, Any]]] = {"highly-available": {}, "small": {"highlyAvailable": False}}
 WORKLOADS: Final = ("DaemonSet", "Deployment", "StatefulSet")
@@ -41,7 +35,7 @@ class Emitted:
     """What the program declares, and what the charts make of it."""
 
     own: tuple[tuple[str, dict[str, Any]], ...]
-    rendered: Mapping[str, tuple[Manifest, ...]]
+    rendered: Mapping[str, Sequence[Manifest]]
 
     @property
     def workloads(self) -> Iterator[Manifest]:
@@ -51,20 +45,9 @@ class Emitted:
 @pytest.fixture(scope="module")
 def furnished(stack: Stack) -> Iterator[Stack]:
     """The namespace as the platform has it, and one that admits restricted pods only."""
-    levels = {"monitoring": "privileged", RESTRICTED: "restricted"}
-    made = [
-        Declared(
-            stack,
-            "core/v1:Namespace",
-            {"metadata": {"name": name, "labels": {"pod-security.kubernetes.io/enforce": level}}},
-        ).create()
-        for name, level in levels.items()
-    ]
-    critical = {"metadata": {"name": "platform-critical"}, "value": 1_000_000}
-    made.append(Declared(stack, "scheduling.k8s.io/v1:PriorityClass", critical).create())
-    yield stack
-    for one in reversed(made):
-        one.delete()
+    spaces = {"monitoring": {"pod-security.kubernetes.io/enforce": "privileged"}, GUARDED: RESTRICTED}
+    with furnishing(stack, spaces, priorities={"platform-critical": 1_000_000}):
+        yield stack
 
 
 def emitted(recorded: Recorder, variant: str, folder: Path) -> Emitted:
@@ -75,26 +58,8 @@ def emitted(recorded: Recorder, variant: str, folder: Path) -> Emitted:
         Logs("logs", LogsArgs(site=place), options(place))
         Traces("traces", TracesArgs(site=place), options(place))
 
-    recorded.run(program)
-    helm = clients.find_or_get("helm", paths.cache_dir(), print)
-    if not isinstance(helm, Path):
-        pytest.skip(helm.reason)
-    if not os.environ.get("SANDBOX_CHARTS"):
-        pytest.skip("no charts: SANDBOX_CHARTS names no folder that has them")
-    releases = Releases(helm, "", folder / "kubeconfig", Store(folder / "recorded.sqlite"))
-    try:
-        rendered = {
-            made.inputs["name"]: tuple(releases.render(made.inputs, kubernetes_version="1.36.0"))
-            for made in recorded.of(RELEASE).values()
-        }
-    except NotAtHandError as missing:
-        pytest.skip(str(missing))
-    own = tuple(
-        (one.type.removeprefix("kubernetes:"), one.inputs)
-        for one in recorded.resources
-        if one.type.startswith("kubernetes:") and one.type != RELEASE
-    )
-    return Emitted(own, rendered)
+    own = tuple(objects_of(recorded, program))
+    return Emitted(own, rendered_of(recorded, folder))
 
 
 def judged(stack: Stack, manifest: Manifest) -> Manifest:
@@ -144,7 +109,7 @@ def _pod(workload: Manifest) -> Manifest:
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": workload["metadata"]["name"], "namespace": RESTRICTED},
+        "metadata": {"name": workload["metadata"]["name"], "namespace": GUARDED},
         "spec": {**spec, "volumes": [*spec.get("volumes", ()), *claims]},
     }
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +15,7 @@ from components.platform.mesh import Mesh, MeshArgs, plaintext_port
 from components.platform.routes import Backend, Rule, route
 from sandbox.provider import ProviderError
 from tests.control_plane.conftest import Stack
-from tests.control_plane.test_kubernetes_provider import Declared
+from tests.control_plane.declared import RESTRICTED, Declared, admit, definitions, furnishing, objects_of
 from tests.unit.conftest import Recorder
 from tests.unit.conftest import recorded as recorded  # noqa: PLC0414 a fixture, for this module too
 from tests.unit.platform_site import options, site
@@ -59,18 +57,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def furnished(stack: Stack) -> Iterator[Stack]:
-    folder = Path(os.environ.get("SANDBOX_CRDS", ""))
-    if missing := [group for group in GROUPS if not (folder / group).is_dir()]:
-        pytest.skip(f"no definitions of {', '.join(missing)}: SANDBOX_CRDS does not name a folder that has them")
-    strict = {f"pod-security.kubernetes.io/{key}": value for key, value in (("enforce", "restricted"),)}
-    spaces = {"istio-system": {}, "istio-ingress": strict, "cert-manager": strict, "mlops-serving": {}}
-    made = [
-        Declared(stack, "core/v1:Namespace", {"metadata": {"name": name, "labels": labels}}).create()
-        for name, labels in spaces.items()
-    ]
-    yield stack
-    for one in made:
-        one.delete()
+    definitions(*GROUPS)
+    spaces = {"istio-system": {}, "istio-ingress": RESTRICTED, "cert-manager": RESTRICTED, "mlops-serving": {}}
+    with furnishing(stack, spaces):
+        yield stack
 
 
 def objects(recorded: Recorder, settings: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
@@ -90,12 +80,7 @@ def objects(recorded: Recorder, settings: dict[str, Any]) -> list[tuple[str, dic
         route("api", host=f"api.{domain}", rules=rules, site=place, parent=gateway, after=edge.ready)
         plaintext_port("hook", namespace="mlops-serving", labels={"app": "a"}, ports=[9443], parent=mesh, after=[])
 
-    recorded.run(program)
-    return [
-        (one.type.removeprefix("kubernetes:"), one.inputs)
-        for one in recorded.resources
-        if one.type.startswith("kubernetes:") and not one.type.endswith(":Release")
-    ]
+    return objects_of(recorded, program)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -103,20 +88,8 @@ def test_every_object_is_admitted_and_goes_again(variant: str, furnished: Stack,
     found = objects(recorded, VARIANTS[variant])
     kinds = {token.rpartition(":")[2] for token, _ in found}
     assert {"ClusterIssuer", "Certificate", "PeerAuthentication", "Gateway", "VirtualService", "EnvoyFilter"} <= kinds
-    made: list[Declared] = []
-    try:
-        for token, inputs in found:
-            declared = Declared(furnished, token, inputs)
-            if token in ("apps/v1:Deployment", "core/v1:Service"):
-                declared.preview()  # it would wait for a node of the platform's own, which this cluster has none of
-            else:
-                made.append(declared.create())
-                live = declared.read()
-                assert live is not None
-                assert live[0] == declared.inputs, "what is read back would be shown as a change"
-    finally:
-        for one in reversed(made):
-            one.delete()
+    # They would wait for a node of the platform's own, which this cluster has none of.
+    admit(furnished, found, waiting=("apps/v1:Deployment", "core/v1:Service"))
 
 
 def test_the_counting_services_pod_keeps_to_the_restricted_level(furnished: Stack, recorded: Recorder):

@@ -12,7 +12,7 @@ import pytest
 from components.platform.runtimes import RUNTIMES, runtime_of
 from components.settings.teams import TeamSettings
 from tests.control_plane.conftest import Stack
-from tests.control_plane.test_kubernetes_provider import Declared
+from tests.control_plane.declared import Declared, definitions, furnishing, objects_of
 from tests.unit.conftest import Recorder
 from tests.unit.conftest import recorded as recorded  # noqa: PLC0414 a fixture, for this module too
 from tests.unit.platform_site import options, site
@@ -22,7 +22,6 @@ from workloads.models.component import Models, ModelsArgs
 pytestmark = pytest.mark.control_plane
 
 PLACES = ("mlops-serving", "team-research", "monitoring")
-RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 GROUPS = [
     {"name": "system", "role": "system", "instanceTypes": ["m6i.2xlarge"], "minSize": 2, "maxSize": 8},
     {"name": "inference", "role": "gpu-inference", "instanceTypes": ["g5.2xlarge"], "maxSize": 20},
@@ -37,22 +36,9 @@ MODELS = [
 
 @pytest.fixture(scope="module")
 def furnished(stack: Stack) -> Iterator[Stack]:
-    folder = Path(os.environ.get("SANDBOX_CRDS", ""))
-    for system in ("kserve", "keda", "keda-http"):
-        if not (folder / system).is_dir():
-            pytest.skip(f"no definitions of {system}: SANDBOX_CRDS does not name a folder that has them")
-    made = [
-        Declared(stack, "core/v1:Namespace", {"metadata": {"name": name, "labels": RESTRICTED}}).create()
-        for name in PLACES
-    ]
-    made.append(
-        Declared(
-            stack, "scheduling.k8s.io/v1:PriorityClass", {"metadata": {"name": "serving"}, "value": 100_000}
-        ).create()
-    )
-    yield stack
-    for one in reversed(made):
-        one.delete()
+    definitions("kserve", "keda", "keda-http")
+    with furnishing(stack, PLACES, priorities={"serving": 100_000}):
+        yield stack
 
 
 def declared(recorded: Recorder, **platform: Any) -> list[tuple[str, dict[str, Any]]]:
@@ -68,12 +54,7 @@ def declared(recorded: Recorder, **platform: Any) -> list[tuple[str, dict[str, A
         args = ModelsArgs(site=place, specs=found.specs, plans=found.plans, after=(), gateway=ready, rules=ready)
         Models("models", args, options(place))
 
-    recorded.run(program)
-    return [
-        (one.type.removeprefix("kubernetes:"), one.inputs)
-        for one in recorded.resources
-        if one.type.startswith("kubernetes:")
-    ]
+    return objects_of(recorded, program)
 
 
 def test_everything_that_is_declared_for_models_is_admitted(furnished: Stack, recorded: Recorder):

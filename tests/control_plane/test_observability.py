@@ -5,10 +5,8 @@ Needs helm and the charts (``SANDBOX_CHARTS``), and the definitions of the opera
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -18,13 +16,16 @@ from components.platform.installed import Installed
 from components.platform.observability.component import Observability, ObservabilityArgs
 from components.platform.quotas import PER_NODE, SHARES
 from components.settings.teams import TeamSettings
-from sandbox import paths
 from sandbox.kubernetes.api import ApiError, Manifest
-from sandbox.kubernetes.helm import NotAtHandError, Releases
-from sandbox.store import Store
-from sandbox.toolchain import clients
 from tests.control_plane.conftest import Stack
-from tests.control_plane.test_kubernetes_provider import Declared
+from tests.control_plane.declared import (
+    RESTRICTED,
+    Declared,
+    definitions,
+    furnishing,
+    objects_of,
+    rendered_of,
+)
 from tests.rendering.ground import cpu_and_memory, quantity
 from tests.rendering.operated import operated
 from tests.unit.conftest import recording
@@ -32,8 +33,7 @@ from tests.unit.platform_site import options, site
 
 pytestmark = pytest.mark.control_plane
 
-RELEASE: Final = "kubernetes:helm.sh/v3:Release"
-RESTRICTED: Final = "restricted-pods"
+GUARDED: Final = "restricted-pods"
 SYSTEMS: Final = ("prometheus-operator", "cert-manager", "istio", "external-secrets")
 RECEIVERS: Final[Mapping[str, Any]] = {
     "chat": {"slack": {"channel": "#ml"}},
@@ -70,60 +70,23 @@ class Emitted:
 
 @pytest.fixture(scope="module", params=VARIANTS)
 def emitted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Emitted:
-    helm = clients.find_or_get("helm", paths.cache_dir(), print)
-    if not isinstance(helm, Path):
-        pytest.skip(helm.reason)
-    if not os.environ.get("SANDBOX_CHARTS"):
-        pytest.skip("no charts: SANDBOX_CHARTS names no folder that has them")
     with recording() as recorded:
 
         def program() -> None:
             here = site(VARIANTS[request.param], teams=[TeamSettings(name="nlp")])
             Observability("observability", ObservabilityArgs(site=here, there=Installed()), options(here))
 
-        recorded.run(program)
-    folder = tmp_path_factory.mktemp("observability")
-    releases = Releases(helm, "", folder / "kubeconfig", Store(folder / "recorded.sqlite"))
-    try:
-        rendered = {
-            made.inputs["name"]: releases.render(made.inputs, kubernetes_version="1.36.0")
-            for made in recorded.of(RELEASE).values()
-        }
-    except NotAtHandError as missing:
-        pytest.skip(str(missing))
-    own = [
-        (one.type.removeprefix("kubernetes:"), _named(one.inputs, one.name))
-        for one in recorded.resources
-        if one.type.startswith("kubernetes:") and one.type != RELEASE
-    ]
-    return Emitted(own, rendered)
-
-
-def _named(inputs: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """The object with the beginning of the name that the engine would give it."""
-    return {**inputs, "metadata": {"name": name, **inputs["metadata"]}}
+        own = objects_of(recorded, program)
+    return Emitted(own, rendered_of(recorded, tmp_path_factory.mktemp("observability")))
 
 
 @pytest.fixture(scope="module")
 def furnished(stack: Stack) -> Iterator[Stack]:
-    folder = Path(os.environ.get("SANDBOX_CRDS", ""))
-    for system in SYSTEMS:
-        if not (folder / system).is_dir():
-            pytest.skip(f"no definitions of {system}: SANDBOX_CRDS does not name a folder that has them")
-    levels = {"monitoring": "privileged", RESTRICTED: "restricted"}
-    made = [
-        Declared(
-            stack,
-            "core/v1:Namespace",
-            {"metadata": {"name": name, "labels": {"pod-security.kubernetes.io/enforce": level}}},
-        ).create()
-        for name, level in levels.items()
-    ]
-    critical = {"metadata": {"name": "platform-critical"}, "value": 1_000_000}
-    made.append(Declared(stack, "scheduling.k8s.io/v1:PriorityClass", critical).create())
-    yield stack
-    for one in reversed(made):
-        one.delete()
+    """The namespace as the platform has it, and one that admits restricted pods only."""
+    definitions(*SYSTEMS)
+    spaces = {"monitoring": {"pod-security.kubernetes.io/enforce": "privileged"}, GUARDED: RESTRICTED}
+    with furnishing(stack, spaces, priorities={"platform-critical": 1_000_000}):
+        yield stack
 
 
 def test_everything_is_admitted(emitted: Emitted, furnished: Stack):
@@ -164,7 +127,7 @@ def _judge(stack: Stack, workload: Manifest) -> None:
     pod: Manifest = {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": workload["metadata"]["name"], "namespace": RESTRICTED},
+        "metadata": {"name": workload["metadata"]["name"], "namespace": GUARDED},
         "spec": {**spec, "volumes": [*volumes, *claims]},
     }
     resource = stack.client.kind("v1", "Pod")

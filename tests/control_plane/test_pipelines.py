@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any, Final, get_args
 
 import pulumi
@@ -30,7 +28,7 @@ from components.settings.teams import TeamSettings
 from sandbox.kubernetes.api import ApiError, Client
 from sandbox.provider import ProviderError
 from tests.control_plane.conftest import Stack
-from tests.control_plane.test_kubernetes_provider import Declared
+from tests.control_plane.declared import Declared, definitions, furnishing, objects_of
 from tests.trees import rendered
 from tests.unit.conftest import Recorder
 from tests.unit.conftest import recorded as recorded  # noqa: PLC0414 a fixture, for this module too
@@ -38,7 +36,6 @@ from tests.unit.platform_site import options, site
 
 pytestmark = pytest.mark.control_plane
 
-RESTRICTED: Final = {"pod-security.kubernetes.io/enforce": "restricted"}
 NAMESPACES: Final = ("argo", "argocd", "kubeflow", "kubeflow-system", "mlops-data", "mlops-system", "mlops-training")
 SYSTEMS: Final = ("argo-cd", "argo-workflows", "external-secrets", "kubeflow-pipelines", "trainer", "training-operator")
 TEAMS: Final = (TeamSettings(name="nlp"),)
@@ -49,24 +46,10 @@ _PATIENCE_SECONDS: Final = 60.0
 @pytest.fixture(scope="module")
 def furnished(stack: Stack) -> Iterator[Stack]:
     """Namespaces at the level that they have on the platform; skipped where definitions are missing."""
-    folder = Path(os.environ.get("SANDBOX_CRDS", ""))
-    for system in SYSTEMS:
-        if not (folder / system).is_dir():
-            pytest.skip(f"no definitions of {system}: SANDBOX_CRDS does not name a folder that has them")
-    made = [
-        Declared(stack, "core/v1:Namespace", {"metadata": {"name": name, "labels": RESTRICTED}}).create()
-        for name in (*NAMESPACES, "team-nlp")
-    ]
-    made += [
-        Declared(
-            stack, "scheduling.k8s.io/v1:PriorityClass", {"metadata": {"name": name}, "value": priority.value}
-        ).create()
-        for name, priority in PRIORITIES.items()
-        if name.startswith("training")
-    ]
-    yield stack
-    for one in reversed(made):
-        one.delete()
+    definitions(*SYSTEMS)
+    training = {name: priority.value for name, priority in PRIORITIES.items() if name.startswith("training")}
+    with furnishing(stack, (*NAMESPACES, "team-nlp"), priorities=training):
+        yield stack
 
 
 def objects(recorded: Recorder, component: Callable[[Site, pulumi.ResourceOptions], Any]) -> list[tuple[str, Any]]:
@@ -76,13 +59,7 @@ def objects(recorded: Recorder, component: Callable[[Site, pulumi.ResourceOption
         here = site(teams=TEAMS, pools=POOLS)
         component(here, options(here))
 
-    before = len(recorded.resources)
-    recorded.run(program)
-    return [
-        (one.type.removeprefix("kubernetes:"), one.inputs)
-        for one in recorded.resources[before:]
-        if one.type.startswith("kubernetes:") and not one.type.endswith(":Release")
-    ]
+    return objects_of(recorded, program)
 
 
 def workflows(place: Site, opts: pulumi.ResourceOptions) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pulumi
@@ -19,7 +17,7 @@ from components.settings.nodes import table
 from components.settings.teams import TeamSettings
 from sandbox.provider import ProviderError
 from tests.control_plane.conftest import Stack
-from tests.control_plane.test_kubernetes_provider import Declared
+from tests.control_plane.declared import Declared, definitions, furnishing, objects_of
 from tests.unit.conftest import Recorder
 from tests.unit.conftest import recorded as recorded  # noqa: PLC0414 a fixture, for this module too
 from tests.unit.platform_site import options, site
@@ -33,13 +31,9 @@ _PATIENCE_SECONDS = 60
 
 @pytest.fixture(scope="module")
 def furnished(stack: Stack) -> Iterator[Stack]:
-    folder = Path(os.environ.get("SANDBOX_CRDS", ""))
-    if not (folder / "volcano").is_dir():
-        pytest.skip("no definitions of Volcano: SANDBOX_CRDS does not name a folder that has them")
-    made = [Declared(stack, "core/v1:Namespace", {"metadata": {"name": name}}).create() for name in NAMESPACES]
-    yield stack
-    for one in made:
-        one.delete()
+    definitions("volcano")
+    with furnishing(stack, {name: {} for name in NAMESPACES}):
+        yield stack
 
 
 def objects(recorded: Recorder, component: Callable[[Site, pulumi.ResourceOptions], Any]) -> list[tuple[str, Any]]:
@@ -49,13 +43,7 @@ def objects(recorded: Recorder, component: Callable[[Site, pulumi.ResourceOption
         place = site(teams=TEAMS, pools=[pool_of(group) for group in table()])
         component(place, options(place))
 
-    recorded.run(program)
-    prefix = "kubernetes:"
-    return [
-        (one.type.removeprefix(prefix), one.inputs)
-        for one in recorded.resources
-        if one.type.startswith(prefix) and not one.type.endswith(":Release")
-    ]
+    return objects_of(recorded, program)
 
 
 def scheduling(place: Site, opts: pulumi.ResourceOptions) -> Scheduling:

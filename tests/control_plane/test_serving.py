@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pulumi
@@ -19,7 +17,7 @@ from components.platform.site import Site
 from components.settings.platform.serving import ColdStartSettings
 from sandbox.provider import ProviderError
 from tests.control_plane.conftest import Stack
-from tests.control_plane.test_kubernetes_provider import Declared
+from tests.control_plane.declared import Declared, definitions, furnishing, objects_of
 from tests.unit.conftest import Recorder
 from tests.unit.conftest import recorded as recorded  # noqa: PLC0414 a fixture, for this module too
 from tests.unit.platform_site import options, site
@@ -27,29 +25,14 @@ from tests.unit.platform_site import options, site
 pytestmark = pytest.mark.control_plane
 
 PLACE = "mlops-serving"
-RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 ALL_RUNTIMES = pytest.mark.parametrize("runtime", list(RUNTIMES))
 
 
 @pytest.fixture(scope="module")
 def furnished(stack: Stack) -> Iterator[Stack]:
-    folder = Path(os.environ.get("SANDBOX_CRDS", ""))
-    for system in ("kserve", "keda", "keda-http", "istio"):
-        if not (folder / system).is_dir():
-            pytest.skip(f"no definitions of {system}: SANDBOX_CRDS does not name a folder that has them")
-    made = [
-        Declared(stack, "core/v1:Namespace", {"metadata": {"name": name, "labels": RESTRICTED}}).create()
-        for name in (PLACE, "kserve")
-    ]
-    made.append(
-        Declared(
-            stack, "scheduling.k8s.io/v1:PriorityClass", {"metadata": {"name": "serving"}, "value": 100_000}
-        ).create()
-    )
-    made.append(Declared(stack, "core/v1:ServiceAccount", {"metadata": {"name": "small", "namespace": PLACE}}).create())
-    yield stack
-    for one in reversed(made):
-        one.delete()
+    definitions("kserve", "keda", "keda-http", "istio")
+    with furnishing(stack, (PLACE, "kserve"), priorities={"serving": 100_000}, accounts=[(PLACE, "small")]):
+        yield stack
 
 
 def objects(recorded: Recorder, component: Callable[[Site, pulumi.ResourceOptions], Any]) -> list[tuple[str, Any]]:
@@ -59,12 +42,7 @@ def objects(recorded: Recorder, component: Callable[[Site, pulumi.ResourceOption
         place = site()
         component(place, options(place))
 
-    recorded.run(program)
-    return [
-        (one.type.removeprefix("kubernetes:"), one.inputs)
-        for one in recorded.resources
-        if one.type.startswith("kubernetes:") and not one.type.endswith((":Release", "Patch"))
-    ]
+    return objects_of(recorded, program)
 
 
 def server(runtime: RuntimeName) -> ModelServer:

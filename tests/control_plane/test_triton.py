@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +10,7 @@ import pytest
 from components.platform.runtimes import RUNTIMES, runtime_of
 from sandbox.provider import ProviderError
 from tests.control_plane.conftest import Stack
-from tests.control_plane.test_kubernetes_provider import Declared
+from tests.control_plane.declared import Declared, definitions, furnishing
 from tests.unit.conftest import Recorder
 from tests.unit.conftest import recorded as recorded  # noqa: PLC0414 a fixture, for this module too
 from tests.unit.platform_site import options, site
@@ -22,24 +20,13 @@ from workloads.models.component import Models, ModelsArgs
 pytestmark = pytest.mark.control_plane
 
 PLACE = "mlops-serving"
-RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 
 
 @pytest.fixture(scope="module")
 def furnished(stack: Stack) -> Iterator[Stack]:
-    folder = Path(os.environ.get("SANDBOX_CRDS", ""))
-    for system in ("kserve", "keda", "keda-http", "istio", "gateway-api"):
-        if not (folder / system).is_dir():
-            pytest.skip(f"no definitions of {system}: SANDBOX_CRDS does not name a folder that has them")
-    made = [
-        Declared(stack, "core/v1:Namespace", {"metadata": {"name": PLACE, "labels": RESTRICTED}}).create(),
-        Declared(
-            stack, "scheduling.k8s.io/v1:PriorityClass", {"metadata": {"name": "serving"}, "value": 100_000}
-        ).create(),
-    ]
-    yield stack
-    for one in reversed(made):
-        one.delete()
+    definitions("kserve", "keda", "keda-http", "istio", "gateway-api")
+    with furnishing(stack, (PLACE,), priorities={"serving": 100_000}):
+        yield stack
 
 
 def objects(recorded: Recorder) -> dict[str, tuple[str, Any]]:

@@ -26,7 +26,7 @@ from sandbox.store import Store
 from sandbox.toolchain import clients
 from tests.data_plane.postgres import free_port
 from tests.data_plane.programs import program, running
-from tests.unit.conftest import Recorder
+from tests.unit.conftest import mocked
 from tests.unit.platform_site import options, site
 
 pytestmark = pytest.mark.data_plane
@@ -62,12 +62,7 @@ def configuration(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         pytest.skip(helm.reason)
     if not os.environ.get("SANDBOX_CHARTS"):
         pytest.skip("no charts: SANDBOX_CHARTS names no folder that has them")
-    import pulumi
-
-    from tests.unit.conftest import _Monitor
-
-    recorder = Recorder()
-    pulumi.runtime.set_mocks(recorder, project="llmops", stack="test", preview=False, monitor=_Monitor(recorder))
+    recorder = mocked()
 
     def declare() -> None:
         place = site({"highlyAvailable": False, "logs": {"retentionDays": RETENTION_DAYS, "mostStreams": 100}})

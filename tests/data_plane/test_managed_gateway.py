@@ -17,11 +17,11 @@ from components.platform.model_gateway import Backend, GatewayModel, Hosted
 from components.settings.managed_models import VertexSettings
 from tests.data_plane import managed_clouds
 from tests.data_plane.environments import environment
+from tests.data_plane.litellm_process import MASTER, START_SECONDS, Replica, answer_of, emitted, replica
 from tests.data_plane.managed_clouds import Clouds
 from tests.data_plane.openai_backend import PIECES, Server, serving
 from tests.data_plane.redis_server import running as cache_running
-from tests.data_plane.test_litellm import MASTER, START_SECONDS, Replica, answer_of, emitted, replica
-from tests.unit.conftest import Recorder
+from tests.unit.conftest import Recorder, mocked
 from workloads.managed.container import serve
 from workloads.managed.planning import federated
 from workloads.managed.vertex.endpoint import Place
@@ -79,13 +79,7 @@ class World:
 @pytest.fixture(scope="module")
 def recorder() -> Recorder:
     """Mocks for the whole module: the program is run once."""
-    import pulumi
-
-    from tests.unit.conftest import _Monitor
-
-    recorder = Recorder()
-    pulumi.runtime.set_mocks(recorder, project="llmops", stack="test", preview=False, monitor=_Monitor(recorder))
-    return recorder
+    return mocked()
 
 
 @pytest.fixture(scope="module")

@@ -7,20 +7,20 @@ import math
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 import requests
 
+from tests.data_plane.litellm_process import MASTER, Emitted, Replica, answer_of, emitted, replica
 from tests.data_plane.openai_backend import Server, serving
 from tests.data_plane.redis_server import running as cache_running
-from tests.data_plane.test_litellm import MASTER, Emitted, Replica, answer_of, emitted, replica
-from tests.unit.conftest import Recorder
+from tests.unit.conftest import mocked
 from tests.unit.stack_models import CANARY, chat, planned
 from workloads.models.registration import gateway_models
 from workloads.models.smoke_pod import run
@@ -92,34 +92,21 @@ class World:
 
 
 def led_to(given: Emitted, servers: dict[str, Server], hosted: str) -> Emitted:
-    """The emitted configuration with addresses of this machine where the cluster's names and the cloud's stand."""
-    entries: list[dict[str, Any]] = []
-    for entry in given.configuration["model_list"]:
-        name, parameters = entry["model_info"]["id"], dict(entry["litellm_params"])
+    """The emitted configuration, with each version's server and the cloud's API on this machine."""
+
+    def here(name: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
         if name in servers:
             assert "svc.cluster.local" in parameters["api_base"]
-            parameters["api_base"] = f"{servers[name].url}/v1"
-        else:
-            parameters |= {
-                "aws_bedrock_runtime_endpoint": hosted,
-                "aws_access_key_id": "nobody",
-                "aws_secret_access_key": "nothing",
-            }
-        entries.append({**entry, "litellm_params": parameters})
-    shared = given.configuration["litellm_settings"]
-    callbacks = [one for one in shared["callbacks"] if one != "otel"]  # no collector stands here
-    settings = {**shared, "callbacks": callbacks}
-    return replace(given, configuration={**given.configuration, "model_list": entries, "litellm_settings": settings})
+            return {**parameters, "api_base": f"{servers[name].url}/v1"}
+        nobody = {"aws_access_key_id": "nobody", "aws_secret_access_key": "nothing"}
+        return {**parameters, "aws_bedrock_runtime_endpoint": hosted, **nobody}
+
+    return given.led_to(here)
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    import pulumi
-
-    from tests.unit.conftest import _Monitor
-
-    recorder = Recorder()
-    pulumi.runtime.set_mocks(recorder, project="llmops", stack="test", preview=False, monitor=_Monitor(recorder))
+    recorder = mocked()
     found = planned(*MODELS, nodeGroups=GROUPS, workloads=[])
     folder = tmp_path_factory.mktemp("traffic")
     with ExitStack() as stack:

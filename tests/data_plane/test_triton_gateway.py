@@ -12,16 +12,15 @@ from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-import pulumi
 import pytest
 import requests
 
 from components.platform.model_gateway import Backend, GatewayModel, Served
 from components.platform.model_gateway.config import configuration
 from components.settings.platform.model_gateway import ModelGatewaySettings
+from tests.data_plane.litellm_process import MASTER, Emitted, Replica, answer_of, emitted, events, replica
 from tests.data_plane.redis_server import running as cache_running
-from tests.data_plane.test_litellm import MASTER, Emitted, Replica, answer_of, emitted, events, replica
-from tests.unit.conftest import Recorder, _Monitor
+from tests.unit.conftest import mocked
 from tests.unit.stack_models import chat, planned
 from workloads.models.registration import gateway_models
 
@@ -158,23 +157,17 @@ class World:
 
 
 def led_to(given: Emitted, one: Triton) -> Emitted:
-    """The declared model's address, which only the cluster knows, on this machine."""
-    entries: list[dict[str, Any]] = []
-    for entry in given.configuration["model_list"]:
-        parameters = dict(entry["litellm_params"])
-        if "svc.cluster.local" in parameters["api_base"]:
-            parameters["api_base"] = f"{one.url}/v1"
-        entries.append({**entry, "litellm_params": parameters})
-    shared = given.configuration["litellm_settings"]
-    callbacks = [name for name in shared["callbacks"] if name != "otel"]  # no collector stands here
-    settings = {**shared, "callbacks": callbacks}
-    return replace(given, configuration={**given.configuration, "model_list": entries, "litellm_settings": settings})
+    """The emitted configuration, with the declared model's server on this machine."""
+    return given.led_to(
+        lambda _, parameters: (
+            {**parameters, "api_base": f"{one.url}/v1"} if "svc.cluster.local" in parameters["api_base"] else parameters
+        )
+    )
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    recorder = Recorder()
-    pulumi.runtime.set_mocks(recorder, project="llmops", stack="test", preview=False, monitor=_Monitor(recorder))
+    recorder = mocked()
     found = planned(chat(backend="triton", quantization="awq"))
     folder = tmp_path_factory.mktemp("triton")
     with ExitStack() as stack:

@@ -249,11 +249,17 @@ _COMPUTED: dict[str, dict[str, Any]] = {
 }
 
 
-@contextmanager
-def recording() -> Iterator[Recorder]:
-    """Mocks in the place of engine and providers."""
+def mocked() -> Recorder:
+    """Mocks in the place of engine and providers, until others are set."""
     recorder = Recorder()
     pulumi.runtime.set_mocks(recorder, project="llmops", stack="test", preview=False, monitor=_Monitor(recorder))
+    return recorder
+
+
+@contextmanager
+def recording() -> Iterator[Recorder]:
+    """Mocks in the place of engine and providers; settings of the program are forgotten afterwards."""
+    recorder = mocked()
     yield recorder
     pulumi.runtime.config.CONFIG.set({})
 

@@ -7,26 +7,12 @@ from typing import Any
 import pytest
 
 from components.settings import SettingsError, parse
+from tests.unit.stack_models import LLAMA, chat
 
 pytestmark = pytest.mark.unit
 
-LLAMA = "meta-llama/Llama-3.1-8B-Instruct"
-CHAT: dict[str, Any] = {
-    "name": "chat",
-    "source": "s3://models/llama",
-    "architecture": LLAMA,
-    "gpu": {"type": "a10g", "count": 1},
-    "context": 8192,
-    "concurrency": 2,
-    "replicas": {"min": 0, "max": 2},
-}
 CANARY = {"source": "s3://models/llama-2", "baseline": {}}
 TEAM = {"name": "research", "gpus": 1}
-
-
-def chat(**changes: Any) -> dict[str, Any]:
-    """The model with some settings changed; None takes one out."""
-    return {key: value for key, value in {**CHAT, **changes}.items() if value is not None}
 
 
 def problems(*models: dict[str, Any], **stack: Any) -> list[tuple[str, str]]:

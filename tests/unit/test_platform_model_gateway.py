@@ -1,131 +1,46 @@
-"""The model gateway: configuration from declared models, teams from one declaration, and pods that stay available."""
+"""The model gateway: configuration from declared models, and pods that stay available."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pulumi
 import pytest
-from aws_stack import HERE, rendered, run
-from conftest import ACCOUNT, Recorder
-from platform_site import Identities, options, site
-from pulumi_kubernetes.core.v1 import ConfigMap
+from aws_stack import run
+from conftest import Recorder
+from model_gateway_site import (
+    BASE,
+    CLAUDE,
+    LLAMA,
+    MODELS,
+    deployments,
+    every_pod,
+    install,
+    pod,
+    process,
+    settings,
+    variables,
+)
+from platform_site import site
 from pydantic import ValidationError
 
-from components.aws.identity import hosted_model_statements
 from components.contract import HostedModelGrant
-from components.platform.databases import Databases, DatabasesArgs
 from components.platform.model_gateway import (
     Backend,
     GatewayModel,
     Hosted,
-    ModelGateway,
-    ModelGatewayArgs,
-    Served,
-    entries,
     hosted_models,
     longest_answer_seconds,
     openings,
-    own_sign_in,
 )
 from components.platform.model_gateway.config import DATABASE_CONNECTIONS, configuration
 from components.platform.model_gateway.gateway import connections
 from components.platform.model_gateway.models import grants, problems
-from components.platform.model_gateway.reconcile import OWNER, Gateway, RefusedError, reconcile
-from components.platform.model_gateway.teams import declared
-from components.platform.openings import LITELLM, SCRAPER
+from components.platform.openings import SCRAPER
 from components.settings import SettingsError, parse
 from components.settings.hosted_models import HostedModelSettings
-from components.settings.platform.model_gateway import ModelGatewaySettings
-from components.settings.teams import TeamSettings
 
 pytestmark = pytest.mark.unit
-
-TEAMS = (
-    TeamSettings.model_validate(
-        {"name": "research", "monthlyUsd": 100, "requestsPerMinute": 60, "tokensPerMinute": 5000}
-    ),
-    TeamSettings.model_validate({"name": "guests", "monthlyUsd": 0}),
-)
-LLAMA = GatewayModel(
-    name="llama",
-    backends=(
-        Backend(name="a", target=Served(url="http://a.models:8080", model="llama-8b"), timeout_seconds=300, weight=3),
-        Backend(name="b", target=Served(url="http://b.models:8080/", model="llama-8b"), timeout_seconds=400),
-        Backend(
-            name="spare",
-            target=Served(url="http://c.models:8000", model="llama_trt", api="triton"),
-            timeout_seconds=60,
-            order=2,
-            requests_per_minute=30,
-        ),
-    ),
-    fallbacks=("claude",),
-    input_usd_per_million=0.5,
-    output_usd_per_million=2,
-)
-CLAUDE = GatewayModel(
-    name="claude",
-    backends=(
-        Backend(
-            name="bedrock",
-            target=Hosted(provider="bedrock", model="anthropic.claude-3-haiku-20240307-v1:0", region="us-east-1"),
-            timeout_seconds=120,
-        ),
-    ),
-)
-MODELS = (LLAMA, CLAUDE)
-
-
-def settings(**changes: Any) -> ModelGatewaySettings:
-    return ModelGatewaySettings.model_validate(changes)
-
-
-def deployments(models=MODELS) -> dict[str, dict[str, Any]]:
-    return {one["model_info"]["id"]: one for one in configuration(models, settings())["model_list"]}
-
-
-def install(given=None, models=MODELS, identities=None, published=True):
-    place = site(given or {}, teams=TEAMS, identities=identities)
-    shared = Databases("databases", DatabasesArgs(site=place, secrets_ready=()), options(place))
-    edge = ConfigMap("edge", opts=options(place))
-    return ModelGateway(
-        "models",
-        ModelGatewayArgs(
-            site=place,
-            models=models,
-            secrets_ready=(),
-            databases_ready=shared.ready,
-            edge_ready=(edge,) if published else (),
-        ),
-        options(place),
-    )
-
-
-def pod(recorded: Recorder) -> dict[str, Any]:
-    return recorded.one("kubernetes:apps/v1:Deployment").inputs["spec"]["template"]["spec"]
-
-
-def process(recorded: Recorder) -> dict[str, Any]:
-    (found,) = (one for one in pod(recorded)["containers"] if one["name"] == "model-gateway")
-    return found
-
-
-def variables(container: dict[str, Any]) -> dict[str, Any]:
-    return {one["name"]: one.get("value", one.get("valueFrom")) for one in container["env"]}
-
-
-def every_pod(recorded: Recorder) -> list[dict[str, Any]]:
-    found = [pod(recorded)]
-    # The job that makes the database is another module's.
-    found += [
-        one.inputs["spec"]["template"]["spec"]
-        for one in recorded.of("kubernetes:batch/v1:Job").values()
-        if one.inputs["metadata"]["namespace"] == "mlops-serving"
-    ]
-    cron = recorded.one("kubernetes:batch/v1:CronJob").inputs["spec"]["jobTemplate"]["spec"]
-    return [*found, cron["template"]["spec"]]
 
 
 class TestConfiguration:
@@ -231,9 +146,6 @@ class TestModels:
     def test_a_price_is_both_prices(self):
         with pytest.raises(ValidationError, match="or neither"):
             HostedModelSettings.model_validate({"name": "a", "model": "x.y", "inputUsdPerMillion": 1})
-
-
-BASE = {"owner": "ml", "costCenter": "ml"}
 
 
 @pytest.mark.parametrize(
@@ -382,188 +294,3 @@ class TestPods:
 
         run(install)
         run(program)
-
-
-class TestIdentity:
-    def test_the_gateway_may_ask_the_hosted_models_and_nothing_else(self, recorded: Recorder):
-        asked = Identities()
-        run(lambda: install(identities=asked))
-        (granted,) = asked.granted
-        assert granted.grants == grants(MODELS)
-        account = recorded.one("kubernetes:core/v1:ServiceAccount").inputs["metadata"]
-        assert (granted.namespace, granted.service_account) == (account["namespace"], account["name"])
-        assert account["annotations"] == {"test/identity": "models"}
-        assert pod(recorded)["serviceAccountName"] == account["name"]
-
-    def test_without_hosted_models_it_has_no_cloud_identity(self, recorded: Recorder):
-        asked = Identities()
-        run(lambda: install(models=(GatewayModel(name="own", backends=LLAMA.backends),), identities=asked))
-        assert asked.granted == []
-
-    def test_a_model_of_bedrock_is_asked_and_nothing_else_is_done_with_it(self, recorded: Recorder):
-        grant = HostedModelGrant(models=("amazon.nova-lite-v1:0",), region="us-west-2")
-        (statement,) = rendered(hosted_model_statements(grant, HERE, 0)).values()
-        assert statement["Action"] == ["bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream"]
-        assert statement["Resource"] == ["arn:aws:bedrock:us-west-2::foundation-model/amazon.nova-lite-v1:0"]
-
-    def test_a_profile_of_bedrock_opens_its_models_in_other_regions_only_through_itself(self, recorded: Recorder):
-        grant = HostedModelGrant(models=("us.anthropic.claude-x-v1:0",), region="us-east-1")
-        found = rendered(hosted_model_statements(grant, HERE, 0))
-        profile = f"arn:aws:bedrock:us-east-1:{ACCOUNT}:inference-profile/us.anthropic.claude-x-v1:0"
-        assert found["ModelProfiles0"]["Resource"] == [profile]
-        assert "arn:aws:bedrock:*::foundation-model/anthropic.claude-x-v1:0" in found["ProfiledModels0"]["Resource"]
-        assert found["ProfiledModels0"]["Condition"] == {"StringEquals": {"bedrock:InferenceProfileArn": [profile]}}
-
-    def test_its_secrets_are_granted_to_external_secrets(self):
-        assert {
-            "litellm-master-key",
-            "litellm-salt-key",
-            "litellm-smoke-key",
-            "litellm-ui",
-            "litellm-database",
-            "cache-auth",
-        } == set(entries())
-
-
-class TestRoutes:
-    def api(self, recorded: Recorder, name: str = "api-route") -> dict[str, Any]:
-        return recorded.of("kubernetes:networking.istio.io/v1:VirtualService")[name].inputs["spec"]
-
-    def test_administration_is_not_published_with_the_api(self, recorded: Recorder):
-        run(install)
-        spec = self.api(recorded)
-        assert spec["hosts"] == ["api.llm.internal"]
-        prefixes = {
-            match["uri"]["prefix"] for rule in spec["http"] for match in rule["match"] if "prefix" in match["uri"]
-        }
-        assert "/v1/" in prefixes
-        assert not prefixes & {"/", "/key/", "/team/", "/ui/"}
-
-    def test_the_gateway_in_front_waits_longer_than_any_model_may_take(self, recorded: Recorder):
-        run(install)
-        for rule in self.api(recorded)["http"]:
-            assert float(rule["timeout"].rstrip("s")) > longest_answer_seconds(MODELS)
-
-    def test_a_failing_model_does_not_set_replicas_aside(self, recorded: Recorder):
-        run(install)
-        destination = recorded.one("kubernetes:networking.istio.io/v1:DestinationRule").inputs["spec"]
-        assert "outlierDetection" not in destination["trafficPolicy"]
-
-    def test_an_admin_host_is_published_where_it_is_asked_for_and_checks_its_own_users(self, recorded: Recorder):
-        run(lambda: install({"modelGateway": {"adminHost": "models.llm.internal"}}))
-        assert self.api(recorded, "models-admin-route")["hosts"] == ["models.llm.internal"]
-        given = parse({**BASE, "platform": {"modelGateway": {"adminHost": "models.llm.internal"}}})
-        assert own_sign_in(given.platform) == ("models.llm.internal",)
-
-    def test_without_the_gateway_nothing_is_published(self, recorded: Recorder):
-        run(lambda: install(published=False))
-        assert not recorded.of("kubernetes:networking.istio.io/v1:VirtualService")
-
-    def test_service_and_openings_lead_to_the_same_pods(self, recorded: Recorder):
-        run(install)
-        assert recorded.one("kubernetes:core/v1:Service").inputs["spec"]["selector"] == dict(LITELLM.labels)
-        deployment = recorded.one("kubernetes:apps/v1:Deployment").inputs
-        assert deployment["metadata"]["namespace"] == LITELLM.namespace
-
-
-class Administration(Gateway):
-    """LiteLLM's administration as far as teams go, in memory."""
-
-    def __init__(self, there: list[dict[str, Any]] = ()) -> None:
-        super().__init__("http://nowhere", "sk-none")
-        self.there = {one["team_id"]: one for one in there}
-        self.calls: list[str] = []
-
-    def _call(self, method, path, body=None):
-        self.calls.append(f"{method} {path}")
-        match path.partition("?")[0]:
-            case "/team/info":
-                name = path.partition("team_id=")[2]
-                if name not in self.there:
-                    raise RefusedError(404, path)
-                return {"team_info": self.there[name]}
-            case "/team/list":
-                return list(self.there.values())
-            case "/team/new":
-                self.there[body["team_id"]] = {"spend": 0.0, **body}
-            case "/team/update":
-                self.there[body["team_id"]] |= body
-        return {}
-
-    @property
-    def written(self) -> list[str]:
-        return [call for call in self.calls if call.startswith("POST")]
-
-
-class TestTeams:
-    def test_the_numbers_are_those_of_the_one_declaration(self):
-        research, guests = declared(TEAMS)
-        assert (research["max_budget"], research["rpm_limit"], research["tpm_limit"]) == (100.0, 60, 5000)
-        assert research["budget_duration"] == "1mo"
-        assert (research["blocked"], guests["blocked"]) == (False, True)
-
-    def test_a_second_run_changes_nothing(self):
-        there = Administration()
-        assert len(reconcile(there, declared(TEAMS))) == 2
-        there.calls.clear()
-        assert reconcile(there, declared(TEAMS)) == []
-        assert there.written == []
-
-    def test_what_was_changed_by_hand_is_as_declared_again_and_nothing_else_is_touched(self):
-        there = Administration()
-        reconcile(there, declared(TEAMS))
-        there.there["research"] |= {"max_budget": 1e6, "spend": 42.0, "metadata": {**OWNER, "note": "theirs"}}
-        assert reconcile(there, declared(TEAMS)) == ["research: changed max_budget"]
-        assert there.there["research"]["max_budget"] == 100
-        assert there.there["research"]["spend"] == 42
-        assert there.there["research"]["metadata"]["note"] == "theirs"
-
-    def test_a_team_of_ours_that_is_declared_no_more_is_blocked_and_keeps_what_it_spent(self):
-        there = Administration([{"team_id": "theirs", "metadata": {}, "blocked": False}])
-        reconcile(there, declared(TEAMS))
-        there.there["research"]["spend"] = 42.0
-        reconcile(there, declared(TEAMS[1:]))
-        assert there.there["research"]["blocked"] is True
-        assert there.there["research"]["spend"] == 42
-        assert there.there["theirs"]["blocked"] is False
-        there.calls.clear()
-        reconcile(there, declared(TEAMS[1:]))
-        assert there.written == []
-
-    def test_a_team_that_comes_back_is_let_in_again(self):
-        there = Administration()
-        reconcile(there, declared(TEAMS))
-        reconcile(there, declared(TEAMS[1:]))
-        reconcile(there, declared(TEAMS))
-        assert there.there["research"]["blocked"] is False
-
-    def test_a_team_with_that_name_that_people_made_is_taken_over(self):
-        there = Administration([{"team_id": "research", "metadata": {"note": "theirs"}, "blocked": False}])
-        reconcile(there, declared(TEAMS))
-        assert there.there["research"]["metadata"] == {"note": "theirs", **OWNER}
-
-    def test_other_refusals_are_no_missing_team(self):
-        class Forbidding(Administration):
-            def _call(self, method, path, body=None):
-                raise RefusedError(401, path)
-
-        with pytest.raises(RefusedError):
-            reconcile(Forbidding(), declared(TEAMS))
-
-    def test_changed_teams_are_another_job(self, recorded: Recorder):
-        run(install)
-        job = recorded.of("kubernetes:batch/v1:Job")["models-teams"].inputs
-        digest = job["spec"]["template"]["metadata"]["annotations"]["llmops/teams"]
-        files = recorded.of("kubernetes:core/v1:ConfigMap")["models-teams"].inputs["data"]
-        assert json.loads(files["teams.json"]) == declared(TEAMS)
-        recorded.resources.clear()
-
-        def other():
-            place = site(teams=TEAMS[:1])
-            shared = Databases("databases", DatabasesArgs(site=place, secrets_ready=()), options(place))
-            args = ModelGatewayArgs(site=place, models=MODELS, secrets_ready=(), databases_ready=shared.ready)
-            ModelGateway("models", args, options(place))
-
-        run(other)
-        job = recorded.of("kubernetes:batch/v1:Job")["models-teams"].inputs
-        assert job["spec"]["template"]["metadata"]["annotations"]["llmops/teams"] != digest

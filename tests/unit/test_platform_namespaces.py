@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, get_args
 
-import pulumi
 import pytest
 from aws_stack import run
-from conftest import Recorder, _Monitor
+from conftest import Recorder, mocked
 from platform_site import options, site
 
 from components.platform.namespaces import ROOMS, Namespaces, NamespacesArgs, PodSecurity, label_value, security_labels
@@ -42,8 +41,7 @@ class Made:
 
 
 def namespaces(**given: Any) -> Made:
-    recorder = Recorder()
-    pulumi.runtime.set_mocks(recorder, project="llmops", stack="test", preview=False, monitor=_Monitor(recorder))
+    recorder = mocked()
     found: list[Namespaces] = []
 
     def program() -> None:
