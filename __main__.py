@@ -28,9 +28,9 @@ models = Models(
         site=platform.site,
         specs=declared.specs,
         plans=declared.plans,
-        after=platform.serving_ready,
-        gateway=platform.model_gateway_ready,
-        rules=platform.rules_ready,
+        after=platform.installed.serving,
+        gateway=platform.installed.model_gateway,
+        rules=platform.installed.rules,
         team_namespaces=platform.team_namespaces,
     ),
 )

@@ -23,7 +23,14 @@ class Installed:
         edge: The guarded gateway; none where there is no gateway.
         scheduling: Volcano.
         autoscaling: KEDA.
-        delivery: Argo CD.
+        delivery: Argo CD; what an application of it needs.
+        ray: KubeRay, with the accounts of clusters.
+        vectors: Milvus.
+        workflows: Argo Workflows.
+        training: The training operators.
+        serving: What a model's servers need, their namespaces apart.
+        model_gateway: LiteLLM.
+        rules: What an object with alerting rules or a monitor needs; empty where nobody evaluates them.
     """
 
     secrets: Ready = ()
@@ -34,3 +41,10 @@ class Installed:
     scheduling: Ready = ()
     autoscaling: Ready = ()
     delivery: Ready = ()
+    ray: Ready = ()
+    vectors: Ready = ()
+    workflows: Ready = ()
+    training: Ready = ()
+    serving: Ready = ()
+    model_gateway: Ready = ()
+    rules: Ready = ()

@@ -43,7 +43,7 @@ class MlSystemsArgs:
         site: Where they are installed.
         models: What the model gateway offers.
         team_namespaces: By team.
-        there: The systems that they build on.
+        there: The systems that they build on; theirs are added.
     """
 
     site: Site
@@ -56,8 +56,6 @@ class MlSystems(pulumi.ComponentResource):
     """Side by side; each waits only for what it needs."""
 
     ready: tuple[pulumi.Resource, ...]
-    serving_ready: Ready = ()
-    model_gateway_ready: Ready = ()
 
     def __init__(self, name: str, args: MlSystemsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("llmops:platform:MlSystems", name, None, opts)
@@ -69,17 +67,18 @@ class MlSystems(pulumi.ComponentResource):
         if site.settings.ray.enabled:
             spaces = [one for made in args.team_namespaces.values() for one in made]
             wanted = RayArgs(site=site, scheduling_ready=args.there.scheduling, team_namespaces=spaces)
-            yield from Ray(f"{name}-ray", wanted, child).ready
+            args.there.ray = Ray(f"{name}-ray", wanted, child).ready
+            yield from args.there.ray
         if site.settings.vectors.enabled:
             store = VectorsArgs(site=site, secrets_ready=args.there.secrets, mesh_ready=args.there.mesh)
-            yield from Vectors(f"{name}-vectors", store, child).ready
+            args.there.vectors = Vectors(f"{name}-vectors", store, child).ready
+            yield from args.there.vectors
 
     def _jobs(self, name: str, args: MlSystemsArgs) -> Iterator[pulumi.Resource]:
         site, child = args.site, pulumi.ResourceOptions(parent=self)
         settings = site.settings
-        runs: Ready = ()
         if settings.workflows.enabled:
-            runs = Workflows(
+            args.there.workflows = Workflows(
                 f"{name}-workflows",
                 WorkflowsArgs(
                     site=site,
@@ -88,12 +87,14 @@ class MlSystems(pulumi.ComponentResource):
                 ),
                 child,
             ).ready
-            yield from runs
+            yield from args.there.workflows
             if settings.workflows.host:
                 server = Backend(namespace="argo", service=workflows.SERVER, port=2746, timeout_seconds=0)
-                yield from self._publish("workflows", settings.workflows.host, server, args, runs)
+                yield from self._publish("workflows", settings.workflows.host, server, args, args.there.workflows)
         if settings.pipelines.enabled:
-            kubeflow = PipelinesArgs(site=site, secrets=args.there.secrets, gitops=args.there.delivery, workflows=runs)
+            kubeflow = PipelinesArgs(
+                site=site, secrets=args.there.secrets, gitops=args.there.delivery, workflows=args.there.workflows
+            )
             applied = Pipelines(f"{name}-pipelines", kubeflow, child).ready
             yield from applied
             if settings.pipelines.host:
@@ -101,7 +102,8 @@ class MlSystems(pulumi.ComponentResource):
                 yield from self._publish("pipelines", settings.pipelines.host, page, args, applied)
         if settings.training.enabled:
             operators = TrainingArgs(site=site, scheduling=args.there.scheduling, gitops=args.there.delivery)
-            yield from Training(f"{name}-training", operators, child).ready
+            args.there.training = Training(f"{name}-training", operators, child).ready
+            yield from args.there.training
 
     def _publish(
         self, name: str, host: str, backend: Backend, args: MlSystemsArgs, ready: Ready
@@ -124,13 +126,13 @@ class MlSystems(pulumi.ComponentResource):
             )
             yield from Experiments(f"{name}-experiments", tracking, child).ready
         if settings.serving.enabled:
-            self.serving_ready = Serving(
-                f"{name}-serving", ServingArgs(site=site, certificates=args.there.certificates), child
-            ).ready
+            serving_args = ServingArgs(site=site, certificates=args.there.certificates)
+            ready = Serving(f"{name}-serving", serving_args, child).ready
             if settings.serving.activation.enabled:
                 woken = ActivationArgs(site=site, autoscaling=args.there.autoscaling, mesh=args.there.mesh)
-                self.serving_ready = (*self.serving_ready, *Activation(f"{name}-activation", woken, child).ready)
-            yield from self.serving_ready
+                ready = (*ready, *Activation(f"{name}-activation", woken, child).ready)
+            args.there.serving = ready
+            yield from ready
         if settings.model_gateway.enabled:
             gateway = ModelGatewayArgs(
                 site=site,
@@ -139,8 +141,8 @@ class MlSystems(pulumi.ComponentResource):
                 databases_ready=args.there.databases,
                 edge_ready=args.there.edge or (),
             )
-            self.model_gateway_ready = ModelGateway(f"{name}-models", gateway, child).ready
-            yield from self.model_gateway_ready
+            args.there.model_gateway = ModelGateway(f"{name}-models", gateway, child).ready
+            yield from args.there.model_gateway
 
 
 def wanted(settings: PlatformSettings) -> bool:

@@ -71,13 +71,8 @@ class Platform(pulumi.ComponentResource):
 
     site: Site
     ready: tuple[pulumi.Resource, ...]
-    delivery_ready: tuple[pulumi.Resource, ...] = ()
-    """What an application of Argo CD needs; empty where it is not installed."""
-    serving_ready: Ready = ()
-    """What a model's servers need, their namespaces apart."""
-    model_gateway_ready: Ready = ()
-    rules_ready: Ready = ()
-    """What an object with alerting rules needs; empty where nobody evaluates them."""
+    installed: Installed
+    """What its systems are waited for by."""
     team_namespaces: Mapping[str, Ready]
     """What must exist before something runs in a team's namespace, by team."""
 
@@ -88,6 +83,7 @@ class Platform(pulumi.ComponentResource):
         self._child = pulumi.ResourceOptions(parent=self)
         self.site, namespaces = self._furnish(name, args)
         self.team_namespaces = namespaces.team_resources
+        self.installed = Installed()
         self.ready = tuple(self._install(name, args, namespaces))
         self.register_outputs({"namespaces": sorted(self.site.namespaces)})
 
@@ -125,7 +121,7 @@ class Platform(pulumi.ComponentResource):
 
     def _install(self, name: str, args: PlatformArgs, namespaces: Namespaces) -> Iterator[pulumi.Resource]:
         site, settings = self.site, self.site.settings
-        there = Installed()
+        there = self.installed
         yield from self._credentials(name, there)
         yield from self._ways_in(name, there)
         yield from self._engines(name, there)
@@ -138,14 +134,10 @@ class Platform(pulumi.ComponentResource):
                 team_namespaces=namespaces.team_resources,
                 there=there,
             )
-            systems = MlSystems(f"{name}-ml", learning, self._child)
-            self.serving_ready, self.model_gateway_ready = systems.serving_ready, systems.model_gateway_ready
-            yield from systems.ready
+            yield from MlSystems(f"{name}-ml", learning, self._child).ready
         if observability.wanted(settings):
             watching = ObservabilityArgs(site=site, there=there, models=args.objectives)
-            watched = Observability(f"{name}-observability", watching, self._child)
-            self.rules_ready = watched.rules_ready
-            yield from watched.ready
+            yield from Observability(f"{name}-observability", watching, self._child).ready
 
     def _credentials(self, name: str, there: Installed) -> Iterator[pulumi.Resource]:
         site, settings = self.site, self.site.settings
@@ -194,7 +186,7 @@ class Platform(pulumi.ComponentResource):
     def _delivery(self, name: str, there: Installed) -> Iterator[pulumi.Resource]:
         site, settings = self.site, self.site.settings
         argo = GitOps(f"{name}-delivery", GitOpsArgs(site=site, secrets=there.secrets), self._child)
-        self.delivery_ready = there.delivery = argo.ready
+        there.delivery = argo.ready
         yield from argo.ready
         if there.edge is not None and settings.delivery.host:
             yield from route(

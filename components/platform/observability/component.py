@@ -26,7 +26,7 @@ class ObservabilityArgs:
 
     Attributes:
         site: Where it is installed.
-        there: The systems that it builds on; Grafana keeps users and permissions in a database.
+        there: The systems that it builds on (Grafana keeps users in a database); what rules need is added.
         models: What is promised of models.
     """
 
@@ -39,8 +39,6 @@ class Observability(pulumi.ComponentResource):
     """Logs and traces beside metrics; rules and Grafana's permissions after them."""
 
     ready: tuple[pulumi.Resource, ...]
-    rules_ready: Ready = ()
-    """What an object with alerting rules needs."""
 
     def __init__(self, name: str, args: ObservabilityArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("llmops:platform:Observability", name, None, opts)
@@ -75,7 +73,7 @@ class Observability(pulumi.ComponentResource):
             ),
             child,
         )
-        self.rules_ready = stack.ready
+        args.there.rules = stack.ready
         yield from stack.ready
         yield from rules.declare(
             f"{name}-rules",
