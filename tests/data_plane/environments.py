@@ -18,12 +18,16 @@ _HERE = Path(__file__).resolve().parent
 _PATIENCE_SECONDS = 900
 
 
-def environment(system: str) -> Path:
+def environment(system: str, requirements: Path | None = None) -> Path:
     """A virtual environment with ``requirements-<system>.txt``; the test is skipped where it cannot be installed.
 
     It lies outside the checkout and is made once for each state of that file.
+
+    Args:
+        system: Name of the environment.
+        requirements: Another file of pinned requirements, such as an image's own.
     """
-    requirements = _HERE / f"requirements-{system}.txt"
+    requirements = requirements or _HERE / f"requirements-{system}.txt"
     state = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()[:12]
     folder = paths.cache_dir() / "data-plane" / f"{system}-{state}"
     folder.parent.mkdir(parents=True, exist_ok=True)

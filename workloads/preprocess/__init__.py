@@ -1,0 +1,1 @@
+"""Datasets: what is declared for each, and the code that makes it."""
