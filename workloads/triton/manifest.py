@@ -18,9 +18,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from components.settings.base import Section
 from components.versions import IMAGES
-
-FILE: Final = "manifest.json"
-"""Its name in a release; also an entry of the release's own list would be, so it is not in that list."""
+from workloads.triton.built import FILE, described, text
 
 # What the release of Triton's image has inside (its own compatibility matrix, docs/introduction/compatibility.md in
 # triton-inference-server/server). The next image may have none that reads engines: see decision 14.
@@ -100,7 +98,7 @@ class ManifestError(ValueError):
 
 def document(manifest: EngineManifest) -> str:
     """The file as it lies beside the engine; its bytes are what the digest is of."""
-    return json.dumps(manifest.model_dump(by_alias=True), indent=1, sort_keys=True) + "\n"
+    return text(manifest.model_dump(by_alias=True))
 
 
 def read(path: Path) -> dict[str, EngineManifest]:
@@ -183,47 +181,9 @@ def problems(
 def manifest_of(folder: Path, *, gpu: str, model: str = "") -> EngineManifest:
     """The manifest of a release: the folders ``engine``, as ``trtllm-build`` wrote it, and ``tokenizer``."""
     try:
-        built = json.loads((folder / "engine" / "config.json").read_text())
-        return EngineManifest.model_validate(
-            {
-                **_built(built),
-                "model": model or str(built["pretrained_config"].get("architecture", "")),
-                "gpu": gpu,
-                "files": {
-                    path.relative_to(folder).as_posix(): _sha256(path)
-                    for path in sorted(folder.rglob("*"))
-                    # Empty ones say nothing, and not every reader of object stores fetches them.
-                    if path.is_file() and path.name != FILE and path.stat().st_size
-                },
-            }
-        )
+        return EngineManifest.model_validate(described(folder, gpu=gpu, model=model))
     except (OSError, KeyError) as error:
         raise ManifestError(f"{folder} has no engine of trtllm-build: {error!r}") from None
-
-
-def _built(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What ``engine/config.json`` says."""
-    pretrained, build = config["pretrained_config"], config["build_config"]
-    mapping = pretrained["mapping"]
-    quantization: Mapping[str, Any] = pretrained.get("quantization") or {}
-    plugins: Mapping[str, Any] = build.get("plugin_config") or {}
-    return {
-        "tensorrtLlm": config["version"],
-        "tensorParallel": mapping["tp_size"],
-        "pipelineParallel": mapping.get("pp_size", 1),
-        "maxBatchSize": build["max_batch_size"],
-        "maxInputTokens": build["max_input_len"],
-        "maxSequenceTokens": build["max_seq_len"],
-        "maxNumTokens": build["max_num_tokens"],
-        "quantization": quantization.get("quant_algo") or "",
-        "kvCache": quantization.get("kv_cache_quant_algo") or "",
-        "pagedContext": bool(plugins.get("use_paged_context_fmha")),
-    }
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
