@@ -1,0 +1,1 @@
+"""Documents become chunks in a vector database, and answers that cite them. This runs in pods."""
