@@ -2,16 +2,17 @@
 
 import pulumi
 
+from components.air_gap import close
 from components.foundation import build_foundation
 from components.outputs import export
 from components.platform.platform import Platform, PlatformArgs
 from components.settings import load_settings
-from workloads.models.component import Models, ModelsArgs
-from workloads.models.stack import stack_models
+from workloads.stack import run, stack_workloads
 
 settings = load_settings()
+settings = close(settings, settings.air_gap)
 foundation = build_foundation(settings)
-declared = stack_models(settings, prefix=f"{pulumi.get_project()}-{pulumi.get_stack()}")
+declared = stack_workloads(settings, prefix=f"{pulumi.get_project()}-{pulumi.get_stack()}")
 platform = Platform(
     "platform",
     PlatformArgs(
@@ -19,19 +20,9 @@ platform = Platform(
         settings=settings,
         models=declared.gateway,
         openings=declared.openings,
-        objectives=declared.objectives,
+        objectives=declared.models.objectives,
+        entries=declared.entries,
+        allowances=declared.allowances,
     ),
 )
-models = Models(
-    "models",
-    ModelsArgs(
-        site=platform.site,
-        specs=declared.specs,
-        plans=declared.plans,
-        after=platform.installed.serving,
-        gateway=platform.installed.model_gateway,
-        rules=platform.installed.rules,
-        team_namespaces=platform.team_namespaces,
-    ),
-)
-export(foundation, models.outputs)
+export(foundation, run(declared, settings, platform))

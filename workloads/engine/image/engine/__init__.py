@@ -1,0 +1,1 @@
+"""TensorRT-LLM engines: convert a model's weights, build the engine, try it on the GPU that will serve it."""

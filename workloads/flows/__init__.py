@@ -1,0 +1,1 @@
+"""Datasets, fine-tunes and releases of a stack, put together."""
