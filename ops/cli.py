@@ -38,6 +38,8 @@ class Command:
 COMMANDS: Final[Mapping[str, Command]] = {
     "access-matrix": Command("ops.access_matrix", "main", "Who may do what: cloud roles and cluster roles of a state."),
     "cost": Command("ops.cost.cli", "app", "What a stack costs a month: idle, as expected, and at most."),
+    "mirror": Command("ops.mirror.cli", "app", "What a stack needs from the internet, and its copy behind an air gap."),
+    "models": Command("ops.models", "app", "The model registry: give an alias to a version, or take it back."),
     "plan": Command("ops.plan.cli", "app", "A preview as a report for a pull request, in Markdown and HTML."),
     "preflight": Command("ops.preflight.cli", "app", "Before `up`: quotas, permissions, names, offers of the account."),
     "render": Command("ops.render", "main", "Manifests of workloads that Argo CD delivers, as a Kustomize tree."),

@@ -9,6 +9,8 @@ from pulumi_policy import EnforcementLevel, Severity
 from pydantic import Field
 
 from policies.costs import Monthly, monthly
+from policies.gcp import places
+from policies.gcp import types as google
 from policies.quotas import NODE_GROUP
 from policies.registry import Context, Finding, PolicyConfig, Rule
 from policies.view import UNKNOWN, Resource
@@ -52,8 +54,10 @@ class SpotConfig(PolicyConfig):
 
 
 def _spot(resource: Resource, context: Context) -> Iterator[str]:
-    role = resource.get("labels", "llmops/role")
-    capacity = resource.get("capacityType")
+    if resource.type == google.NODE_POOL:
+        role, capacity = resource.get("nodeConfig", "labels", "llmops/role"), places.machines_of(resource)[2]
+    else:
+        role, capacity = resource.get("labels", "llmops/role"), resource.get("capacityType")
     if role in context.config.roles and capacity != "SPOT":
         what = "known only during the update" if capacity is UNKNOWN else str(capacity or "ON_DEMAND")
         yield f"nodes of role {role} must be SPOT, capacityType is {what}: jobs there resume from checkpoints"
@@ -70,8 +74,8 @@ RULES: Final = (
         description="Every resource has a price, or is known to be free.",
     ),
     Rule(
-        name="training-on-spot", group="money", severity=Severity.MEDIUM, types=(NODE_GROUP,), resource=_spot,
-        config=SpotConfig,
+        name="training-on-spot", group="money", severity=Severity.MEDIUM, resource=_spot,
+        types=(NODE_GROUP, google.NODE_POOL), config=SpotConfig,
         description="Node groups for training are bought as spot.",
     ),
 )  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from pulumi_policy import EnforcementLevel, Severity
 
-from policies import exemptions, kubernetes, money, quotas, remediation, security
+from policies import exemptions, gcp, kubernetes, money, quotas, remediation, security
 from policies.registry import Context, Finding, Rule, Surroundings, configured
 from policies.view import Resource
 
@@ -23,6 +23,7 @@ POLICIES: Final[tuple[Rule, ...]] = (
     *quotas.RULES,
     *money.RULES,
     *security.RULES,
+    *gcp.RULES,
     *kubernetes.RULES,
     *remediation.RULES,
 )

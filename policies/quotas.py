@@ -12,9 +12,12 @@ from typing import Any, Final
 
 from pulumi_policy import Severity
 
+from components.capacity.clouds import CATALOGUES, MACHINES
 from components.capacity.ec2 import CATALOGUE
 from components.capacity.quotas import QUOTA_CODES, NodeRange, needs_of, vcpu_family
 from components.settings import Settings
+from policies.gcp import places
+from policies.gcp import types as google
 from policies.objects import Namespaces, quantity, volume_claims_gib
 from policies.registry import Context, Finding, Rule
 from policies.view import UNKNOWN, Resource, at, listed, mapping
@@ -28,7 +31,7 @@ RELEASE: Final = "kubernetes:helm.sh/v3:Release"
 SERVICE: Final = "kubernetes:core/v1:Service"
 RESOURCE_QUOTA: Final = "kubernetes:core/v1:ResourceQuota"
 
-_NODES: Final = (NODE_GROUP, INSTANCE)
+_NODES: Final = (NODE_GROUP, INSTANCE, google.NODE_POOL)
 _NOT_PLAIN: Final = "must be plain at preview, or no quota can be held against it"
 
 
@@ -54,18 +57,22 @@ def node_range(resource: Resource) -> NodeRange:
         types: Any = [resource.get("instanceType")]
         size: Any = 1
         capacity: Any = resource.get("instanceMarketOptions", "marketType") or "ON_DEMAND"
+    elif resource.type == google.NODE_POOL:
+        types, size, capacity = places.machines_of(resource)
     else:
         types, size = resource.get("instanceTypes"), resource.get("scalingConfig", "maxSize")
         capacity = resource.get("capacityType")
     for name, value in (("instanceTypes", types), ("maxSize", size), ("capacityType", capacity)):
         if value is UNKNOWN or value is None or (isinstance(value, list) and (not value or UNKNOWN in value)):
             raise Uncountable(resource, f"has {name} that {_NOT_PLAIN}")
-    if unknown := [kind for kind in types if kind not in CATALOGUE]:
-        raise Uncountable(resource, f"uses {', '.join(unknown)}, which components/capacity/ec2.py does not know")
+    here = CATALOGUES["gcp" if resource.type == google.NODE_POOL else "aws"]
+    if unknown := [kind for kind in types if kind not in here.machines]:
+        raise Uncountable(resource, f"uses {', '.join(unknown)}, which {here.source} does not know")
     spot = str(capacity).lower() == "spot"
     try:
         for kind in types:
-            vcpu_family(kind, spot)
+            if kind in CATALOGUE:  # other clouds have no quota of vCPUs that a setting limits
+                vcpu_family(kind, spot)
     except ValueError as error:
         raise Uncountable(resource, f"cannot be counted: {error}") from None
     return NodeRange(name=resource.name, instance_types=tuple(types), max_size=int(size), spot=spot)
@@ -95,7 +102,7 @@ def _gpus(resources: Sequence[Resource], context: Context) -> Iterator[Finding]:
     for model, needed in sorted(needs_of(groups).gpus.items()):
         limit = quotas.gpus.get(model, 0)
         if needed > limit:
-            mine = [one for one in groups if any(CATALOGUE[kind].gpu_model == model for kind in one.instance_types)]
+            mine = [one for one in groups if any(MACHINES[kind].gpu_model == model for kind in one.instance_types)]
             yield Finding(
                 f"nodes may grow to {needed} {model} GPUs, the quota is {limit}: lower maxSize of "
                 f"{_widest(mine, lambda group: group.max_gpus)}, or raise quotas.gpus.{model}"
@@ -108,11 +115,15 @@ def _vcpus(resources: Sequence[Resource], context: Context) -> Iterator[Finding]
     for family, needed in sorted(needs_of(groups).vcpu.items()):
         limit = context.settings.quotas.vcpu.of(family)
         if needed > limit:
-            mine = [one for one in groups if family in {vcpu_family(kind, one.spot) for kind in one.instance_types}]
+            mine = [one for one in groups if family in _families(one)]
             yield Finding(
                 f"nodes may grow to {needed} vCPU, the quota {family} ({QUOTA_CODES[family]}) is {limit}: lower "
                 f"maxSize of {_widest(mine, lambda group: group.max_vcpu)}, or raise quotas.vcpu.{family}"
             )
+
+
+def _families(group: NodeRange) -> set[str]:
+    return {vcpu_family(kind, group.spot) for kind in group.instance_types if kind in CATALOGUE}
 
 
 def _node_count(resources: Sequence[Resource], context: Context) -> Iterator[Finding]:
@@ -126,21 +137,23 @@ def _node_count(resources: Sequence[Resource], context: Context) -> Iterator[Fin
         )
 
 
-_CLASSES: Final = {
-    NODE_GROUP: "instanceTypes",
-    INSTANCE: "instanceType",
-    TEMPLATE: "instanceType",
-    DATABASE: "instanceClass",
-    "aws:elasticache/replicationGroup:ReplicationGroup": "nodeType",
-    "aws:elasticache/cluster:Cluster": "nodeType",
+_CLASSES: Final[dict[str, tuple[str, ...]]] = {
+    NODE_GROUP: ("instanceTypes",),
+    INSTANCE: ("instanceType",),
+    TEMPLATE: ("instanceType",),
+    DATABASE: ("instanceClass",),
+    "aws:elasticache/replicationGroup:ReplicationGroup": ("nodeType",),
+    "aws:elasticache/cluster:Cluster": ("nodeType",),
+    google.NODE_POOL: ("nodeConfig", "machineType"),
+    google.DATABASE: ("settings", "tier"),
 }
 
 
 def _types_are_allowed(resource: Resource, context: Context) -> Iterator[str]:
-    key = _CLASSES[resource.type]
-    value = resource.get(key)
+    path = _CLASSES[resource.type]
+    value = resource.get(*path)
     if value is UNKNOWN or (isinstance(value, list) and UNKNOWN in value):
-        yield f"{key} {_NOT_PLAIN}"
+        yield f"{'.'.join(path)} {_NOT_PLAIN}"
         return
     kinds = [str(kind) for kind in (listed(value) or [value]) if kind]
     if wrong := [kind for kind in kinds if not context.settings.quotas.allows(kind)]:
@@ -151,13 +164,19 @@ def _types_are_allowed(resource: Resource, context: Context) -> Iterator[str]:
 def _regions(resources: Sequence[Resource], context: Context) -> Iterator[Finding]:
     allowed = context.settings.quotas.regions
     for resource in resources:
-        region = resource.get("region")
-        if isinstance(region, str) and region not in allowed:
+        region = _region_of(resource)
+        if isinstance(region, str) and not places.is_within(region, allowed):
             yield Finding(
                 f"{resource.name} is in {region}, quotas.regions has {', '.join(allowed) or 'none'}", resource
             )
-        elif region is UNKNOWN and resource.type == "pulumi:providers:aws":
+        elif region is UNKNOWN and resource.type in ("pulumi:providers:aws", google.PROVIDER):
             yield Finding(f"the region of provider {resource.name} {_NOT_PLAIN}", resource)
+
+
+def _region_of(resource: Resource) -> Any:
+    if resource.type == google.PROVIDER or resource.type.startswith("gcp:"):
+        return places.region_of(resource)
+    return resource.get("region")
 
 
 def storage_gib(resources: Sequence[Resource]) -> tuple[int, list[Finding]]:
@@ -175,6 +194,12 @@ def storage_gib(resources: Sequence[Resource]) -> tuple[int, list[Finding]]:
 def _gib(resource: Resource, by_urn: dict[str, Resource]) -> int:
     if resource.type == NODE_GROUP:
         return node_range(resource).max_size * _root_volume_gib(resource, by_urn)
+    if resource.type == google.NODE_POOL:
+        return node_range(resource).max_size * _plain_number(resource, "nodeConfig", "diskSizeGb")
+    if resource.type == google.DATABASE:
+        limit = resource.get("settings", "diskAutoresizeLimit")
+        name = "diskSize" if limit in (None, UNKNOWN, 0) else "diskAutoresizeLimit"
+        return _plain_number(resource, "settings", name)
     if resource.type == DATABASE:
         grown = resource.get("maxAllocatedStorage")
         return _plain_number(resource, "allocatedStorage" if grown in (None, UNKNOWN, 0) else "maxAllocatedStorage")
@@ -222,6 +247,8 @@ def load_balancers(resource: Resource) -> int:
     """Load balancers that a resource is or asks for."""
     if resource.type.startswith(("aws:lb/loadBalancer", "aws:alb/loadBalancer", "aws:elb/loadBalancer")):
         return 1
+    if resource.type in google.FORWARDING_RULES:
+        return 1
     if resource.type == SERVICE:
         return int(resource.get("spec", "type") == "LoadBalancer")
     if resource.type == RELEASE:
@@ -250,7 +277,8 @@ def _load_balancers(resources: Sequence[Resource], context: Context) -> Iterator
 
 
 def _elastic_ips(resources: Sequence[Resource], context: Context) -> Iterator[Finding]:
-    yield from _count(list(resources), context.settings.quotas.elastic_ips, "public addresses", "elasticIps")
+    public = [one for one in resources if one.get("addressType") != "INTERNAL"]
+    yield from _count(public, context.settings.quotas.elastic_ips, "public addresses", "elasticIps")
 
 
 def _clusters(resources: Sequence[Resource], context: Context) -> Iterator[Finding]:
@@ -312,27 +340,28 @@ RULES: Final = (
         description="Nodes, databases and caches are of types that quotas.instanceTypes names.",
     ),
     Rule(
-        name="regions", group="quotas", severity=Severity.HIGH, types=("aws:", "pulumi:providers:aws"), stack=_regions,
+        name="regions", group="quotas", severity=Severity.HIGH, stack=_regions,
+        types=("aws:", "gcp:", "pulumi:providers:aws", google.PROVIDER),
         description="Everything is created in the regions that quotas.regions names.",
     ),
     Rule(
         name="storage-quota", group="quotas", severity=Severity.MEDIUM, stack=_storage,
-        types=(*_COMPUTE, DATABASE, VOLUME, *_CLAIMING),
+        types=(*_COMPUTE, DATABASE, google.DATABASE, VOLUME, *_CLAIMING),
         description="Block storage stays within quotas.storageGib when everything has grown to its maximum.",
     ),
     Rule(
         name="load-balancer-quota", group="quotas", severity=Severity.MEDIUM, stack=_load_balancers,
-        types=("aws:lb/", "aws:alb/", "aws:elb/", SERVICE, RELEASE),
+        types=("aws:lb/", "aws:alb/", "aws:elb/", *google.FORWARDING_RULES, SERVICE, RELEASE),
         description="Load balancers, those of Kubernetes services among them, stay within quotas.loadBalancers.",
     ),
     Rule(
-        name="elastic-ip-quota", group="quotas", severity=Severity.MEDIUM, types=("aws:ec2/eip:Eip",),
-        stack=_elastic_ips,
+        name="elastic-ip-quota", group="quotas", severity=Severity.MEDIUM, stack=_elastic_ips,
+        types=("aws:ec2/eip:Eip", google.ADDRESS, google.GLOBAL_ADDRESS),
         description="Public addresses stay within quotas.elasticIps.",
     ),
     Rule(
-        name="cluster-quota", group="quotas", severity=Severity.MEDIUM, types=("aws:eks/cluster:Cluster",),
-        stack=_clusters,
+        name="cluster-quota", group="quotas", severity=Severity.MEDIUM, stack=_clusters,
+        types=("aws:eks/cluster:Cluster", google.CLUSTER),
         description="Clusters stay within quotas.clusters.",
     ),
     Rule(

@@ -9,12 +9,15 @@ from types import TracebackType
 from typing import Self
 
 from sandbox import paths, schema
-from sandbox.aws.node_groups import node_groups
 from sandbox.aws.provider import AwsProvider
+from sandbox.gcp.provider import GcpProvider
 from sandbox.kubernetes.cluster import Cluster
 from sandbox.kubernetes.nodes import NodeGroupSpec, Nodes
 from sandbox.kubernetes.provider import KubernetesProvider
 from sandbox.kubernetes.session import Session
+from sandbox.node_groups import node_groups
+from sandbox.onprem import OwnCluster, await_servers, furnish
+from sandbox.onprem_front import Front
 from sandbox.provider import Provider
 from sandbox.random_provider import RandomProvider
 from sandbox.serving import Served, serve
@@ -36,10 +39,13 @@ def _eks() -> Provider:
 class Clouds:
     """A context in which the stack's providers listen on loopback and its control plane runs."""
 
-    def __init__(self, stack: str, store: Store, report: Report) -> None:
+    def __init__(self, stack: str, store: Store, report: Report, own: OwnCluster | None = None) -> None:
+        """Prepare the providers of a stack; ``own`` is the cluster that it expects to be there already."""
         self._paths = paths.StackPaths.of(stack)
         self._store = store
         self._report = report
+        self._own = own
+        self._kubeconfig: str | None = None
         self._open = ExitStack()
         self._nodes: Nodes | None = None
         self._groups: list[NodeGroupSpec] | None = None
@@ -50,13 +56,19 @@ class Clouds:
         """Value of ``PULUMI_DEBUG_PROVIDERS``: ``aws:PORT,kubernetes:PORT,…``."""
         return ",".join(f"{name}:{served.port}" for name, served in self._served.items())
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """Environment variables that lead the program to the cluster that is there already."""
+        return {self._own.variable: self._kubeconfig} if self._own and self._kubeconfig else {}
+
     def __enter__(self) -> Self:
         with ExitStack() as opening:
             opening.callback(self._store.close)
-            session = opening.enter_context(self._session())
+            session = opening.enter_context(self._session(opening))
             creators: dict[str, Callable[[], Provider]] = {
                 "aws": lambda: AwsProvider(self._store),
                 "eks": _eks,
+                "gcp": lambda: GcpProvider(self._store),
                 "kubernetes": lambda: KubernetesProvider(session),
                 "random": RandomProvider,
                 "tls": TlsProvider,
@@ -72,11 +84,15 @@ class Clouds:
     ) -> None:
         self._open.close()
 
-    def _session(self) -> Session:
+    def _session(self, opening: ExitStack) -> Session:
         cluster = self._cluster()
         helm = clients.find_or_get("helm", paths.cache_dir(), self._report) if cluster else "there is no control plane"
         if cluster:
             self._nodes = Nodes(cluster.client())
+        if self._own and not cluster:
+            self._report("this stack is brought up on a cluster of one's own, and the sandbox has none for it")
+        if self._own and cluster:
+            self._kubeconfig = self._furnished(cluster, self._own, opening)
         return Session(
             self._paths.kubernetes,
             cluster,
@@ -84,6 +100,18 @@ class Clouds:
             autoscale=self._autoscale,
             report=self._report,
         )
+
+    def _furnished(self, cluster: Cluster, own: OwnCluster, opening: ExitStack) -> str:
+        """Make of the control plane the cluster that the stack expects, and return the kubeconfig that leads to it."""
+        client = cluster.client()
+        furnish(client, own)
+        self._autoscale()
+        await_servers(client, own)
+        if own.appearance is None:
+            return str(cluster.kubeconfig)
+        front = Front(client, own.appearance, self._paths.kubernetes / "own-cluster.yaml")
+        opening.callback(front.close)
+        return str(front.open())
 
     def _cluster(self) -> Cluster | None:
         """Start the control plane where its programs are at hand; building them is what `make cluster` is for."""
@@ -99,11 +127,14 @@ class Clouds:
         self._report("Kubernetes: a real control plane judges every object; nodes are simulated")
         return cluster
 
+    def _node_groups(self) -> list[NodeGroupSpec]:
+        return node_groups(self._store, self._own.servers if self._own else ())
+
     def _autoscale(self) -> None:
         """Follow the account's node groups, and the pods."""
         if self._nodes is None:
             return
-        groups = node_groups(self._store)
+        groups = self._node_groups()
         if groups != self._groups:
             self._nodes.reconcile(groups)
             self._groups = groups
@@ -113,5 +144,5 @@ class Clouds:
         """Say which pods found no node, in the scheduler's words."""
         if self._nodes is None:
             return
-        for line in self._nodes.explain(node_groups(self._store)):
+        for line in self._nodes.explain(self._node_groups()):
             self._report(f"pending: {line}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -18,8 +19,25 @@ _LATENCY_SLICE_SECONDS = 0.2  # how soon a call that waits notices that its faul
 _DEFAULTS: Final = "__defaults"  # where the real provider keeps which inputs it filled in by itself
 
 
+def decoded(inputs: Properties) -> Properties:
+    """Decode the JSON text that the engine passes nested provider configuration as."""
+    return {key: _decoded(value) for key, value in inputs.items()}
+
+
+def _decoded(value: Any) -> Any:
+    if isinstance(value, str) and value[:1] in "[{":
+        try:
+            return json.loads(value)
+        except ValueError:
+            pass
+    return value
+
+
 def differences(old: Properties, new: Properties, replacing: Sequence[str]) -> list[Difference]:
-    """Compare two sets of inputs; properties named in ``replacing`` (``vpcConfig.subnetIds``) replace the resource."""
+    """Compare two sets of inputs; properties named in ``replacing`` (``vpcConfig.subnetIds``) replace the resource.
+
+    A name that ends in ``=`` is of that property alone, and not of what is inside it.
+    """
     found: list[Difference] = []
     _compare(old, new, "", found, frozenset(replacing))
     return found
@@ -47,6 +65,8 @@ def _compare(old: Any, new: Any, path: str, found: list[Difference], replacing: 
 
 def _replaces(path: str, replacing: frozenset[str]) -> bool:
     bare = re.sub(r"\[\d+\]", "", path)
+    if f"{bare}=" in replacing:
+        return True
     parts = bare.split(".")
     return any(".".join(parts[:length]) in replacing for length in range(1, len(parts) + 1))
 
@@ -76,6 +96,15 @@ class EmulatedProvider(Provider):
     def updated_outputs(self, resource: Resource, record: Record, new: Properties, *, preview: bool) -> Properties:
         """Return the outputs after an update in place."""
         raise NotImplementedError
+
+    def replaced_by(self, resource: Resource, old: Properties, new: Properties) -> Sequence[str]:
+        """Return the properties whose change replaces, besides the name."""
+        del old, new
+        return self.replacing.get(resource.type, ())
+
+    def refuse_create(self, resource: Resource, inputs: Properties) -> str | None:
+        """Return the cloud's reason not to create, if what exists (or does not) gives it one."""
+        del resource, inputs
 
     def refuse_delete(self, record: Record) -> str | None:
         """Return the cloud's reason not to delete, if it has one."""
@@ -122,7 +151,8 @@ class EmulatedProvider(Provider):
         del resource_id, outputs
         name, _ = self.named_by.get(resource.type, ("name", 255))
         renaming = () if resource.type in self.renamed_in_place else (name, f"{name}Prefix")
-        found = differences(plain(old), plain(new), (*renaming, *self.replacing.get(resource.type, ())))
+        old, new = plain(old), plain(new)
+        found = differences(old, new, (*renaming, *self.replaced_by(resource, old, new)))
         # A name that the program fixes is still taken when the replacement is made.
         fixed = name in new and new[name] == old.get(name) and name not in new.get(_DEFAULTS, ())
         replaces = any(difference.replaces for difference in found)
@@ -146,6 +176,8 @@ class EmulatedProvider(Provider):
             self.log("info", resource.urn, f"sandbox: took over {orphan.id}, which an interrupted update had created")
             return orphan.id, outputs
         self._hold_quota(resource)
+        if refusal := self.refuse_create(resource, inputs):
+            raise ProviderError(f"creating {resource.type} ({resource.name}): {refusal}")
         record = self.new_record(resource, inputs)
         try:
             self._store.insert(record)

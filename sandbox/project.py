@@ -15,11 +15,15 @@ import yaml
 
 from sandbox import paths
 from sandbox.engine import Engine
+from sandbox.onprem import without_other_clusters
 from sandbox.processes import alive
 
 # What belongs to the user's own secrets provider; the sandbox has a passphrase of its own.
 _FOREIGN_KEYS = ("secretsprovider", "encryptedkey", "encryptionsalt")
 
+
+# Variables that lead to accounts and clusters of the user's own; an on-prem stack gets the sandbox's KUBECONFIG.
+_CREDENTIALS = ("PULUMI_", "AWS_", "GOOGLE_", "GCLOUD_", "CLOUDSDK_", "KUBECONFIG")
 
 _HOST_FOLDER = Path(__file__).resolve().parent / "host"
 
@@ -43,6 +47,11 @@ class Project:
     stack: str
     folder: Path
     stand_ins: tuple[str, ...]
+
+    @property
+    def settings(self) -> Path:
+        """The copy of the stack's configuration."""
+        return self.folder / f"Pulumi.{self.stack}.yaml"
 
     @property
     def checkpoint(self) -> Path:
@@ -81,7 +90,7 @@ def prepare(stack: str) -> Project:
     settings = _yaml(source)
     for key in _FOREIGN_KEYS:
         settings.pop(key, None)
-    config, stand_ins = _without_encrypted(settings.get("config") or {})
+    config, stand_ins = _without_encrypted(without_other_clusters(settings.get("config") or {}))
     settings["config"] = config
     if salt := earlier.get("encryptionsalt"):
         settings["encryptionsalt"] = salt
@@ -114,7 +123,7 @@ def environment(engine: Engine, providers: str) -> dict[str, str]:
         *(str(folder) for folder in engine.folders),
         os.environ.get("PATH", ""),
     ]
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("PULUMI_", "AWS_"))}
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(_CREDENTIALS)}
     return (
         kept
         | {

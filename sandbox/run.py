@@ -13,6 +13,7 @@ from typing import Final
 from sandbox import engine as engines
 from sandbox import paths, project
 from sandbox.clouds import Clouds
+from sandbox.onprem import own_cluster
 from sandbox.store import Store
 from sandbox.toolchain.gobuild import Report
 
@@ -46,8 +47,8 @@ def pulumi(arguments: Sequence[str], report: Report) -> int:
 
     store = Store(paths.StackPaths.of(stack).account)
     store.mark_orphans(project.known_resources(prepared))
-    with Clouds(stack, store, report) as clouds:
-        env = project.environment(engine, clouds.attachments)
+    with Clouds(stack, store, report, own_cluster(prepared.settings)) as clouds:
+        env = project.environment(engine, clouds.attachments) | clouds.variables
         project.ensure_stack(prepared, engine, env)
         if project.release_stale_lock(prepared, engine, env):
             report("released the lock of an update that was killed")

@@ -28,6 +28,9 @@ CREATE TABLE IF NOT EXISTS faults (
     error TEXT NOT NULL, latency_seconds REAL NOT NULL, remaining INTEGER NOT NULL
 );
 CREATE TABLE IF NOT EXISTS quotas (type TEXT PRIMARY KEY, most INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS spent (
+    type TEXT NOT NULL, id TEXT NOT NULL, reason TEXT NOT NULL, PRIMARY KEY (type, id)
+);
 """
 
 
@@ -143,6 +146,17 @@ class Store:
         if urn is not None:
             where, values = f"{where} AND urn = ?", [*values, urn]
         return self._execute(f"DELETE FROM resources WHERE {where}", values).rowcount > 0
+
+    def spend(self, type_token: str, resource_id: str, reason: str) -> None:
+        """Remember that an identifier cannot be had again, and why."""
+        self._execute(
+            "INSERT OR REPLACE INTO spent (type, id, reason) VALUES (?, ?, ?)", (type_token, resource_id, reason)
+        )
+
+    def why_spent(self, type_token: str, resource_id: str) -> str | None:
+        """Return why an identifier cannot be had again; None where it can."""
+        row = self._execute("SELECT reason FROM spent WHERE type = ? AND id = ?", (type_token, resource_id)).fetchone()
+        return None if row is None else str(row[0])
 
     def find(self, type_token: str, resource_id: str, urn: str | None = None) -> Record | None:
         """Return the resource of this type and identifier (of this URN where one identifier may occur twice)."""

@@ -104,6 +104,19 @@ class TlsProvider(StateOnlyProvider):
         return identifier, outputs
 
 
+def authority(common_name: str) -> str:
+    """Return the certificate of a new authority, as PEM; its key is forgotten, for clouds never show theirs."""
+    key = _private_key({"algorithm": "ECDSA", "ecdsaCurve": "P256"})["privateKeyPem"]
+    given: Properties = {
+        "privateKeyPem": key,
+        "subject": {"commonName": common_name},
+        "validityPeriodHours": 10 * 365 * 24,
+        "isCaCertificate": True,
+        "allowedUses": ["cert_signing", "crl_signing"],
+    }
+    return str(_self_signed(given)["certPem"])
+
+
 def _private_key(given: Properties) -> Properties:
     defaults = {"ecdsaCurve": "P224", "rsaBits": 2048}
     given = {**defaults, **given}

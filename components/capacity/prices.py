@@ -13,7 +13,7 @@ SHIPPED: Final = Path(__file__).with_name("prices.json")
 
 UNCONFIRMED: Final = "unconfirmed"
 
-_NODES: Final = ("ec2",)  # under which names the table has nodes
+_NODES: Final = ("ec2", "gce")  # under which names the table has nodes
 
 # What a region's list prices are of us-east-1's, where no table of the region's own was made with `ops cost refresh`.
 # Ratio of the on-demand price of g5.2xlarge (SkyPilot catalog v8, aws/vms.csv, commit e385a0d, 2026): GPU nodes are the
@@ -28,6 +28,30 @@ REGION_FACTORS: Final[Mapping[str, float]] = {
     "eu-west-1": 1.116,
     "eu-west-2": 1.269,
     "me-central-1": 1.227,
+}
+
+# Prices of Google Cloud are those of us-central1, whatever region the table is of. Ratio of the on-demand price of the
+# vCPUs and the memory of a2-highgpu-1g, or where a region has none of a3-highgpu-1g or a3-edgegpu-8g (SkyPilot catalog
+# v8, gcp/vms.csv, commit 8427bbf, 2026). Regions with ``?`` are from memory. Other services differ by some percent.
+GOOGLE: Final = ("gce/", "gcp/")
+GOOGLE_REGION_FACTORS: Final[Mapping[str, float]] = {
+    "asia-east1": 1.158,
+    "asia-northeast1": 1.282,
+    "asia-northeast3": 1.282,
+    "asia-south1": 1.201,  # ?
+    "asia-southeast1": 1.234,
+    "europe-north1": 1.101,
+    "europe-west1": 1.101,
+    "europe-west2": 1.288,  # ?
+    "europe-west3": 1.288,  # ?
+    "europe-west4": 1.101,
+    "europe-west6": 1.398,  # ?
+    "northamerica-northeast2": 1.101,
+    "us-central1": 1.0,
+    "us-east1": 1.0,
+    "us-east4": 1.126,
+    "us-west1": 1.0,
+    "us-west4": 1.126,
 }
 
 
@@ -65,7 +89,7 @@ class PriceTable:
     def find(self, key: str, region: str) -> float | None:
         """Dollars for one unit in a region; None where no price is known."""
         price = self.items.get(key)
-        factor = self.factor(region)
+        factor = GOOGLE_REGION_FACTORS.get(region or "us-central1") if key.startswith(GOOGLE) else self.factor(region)
         return None if price is None or factor is None else price.usd * factor
 
     def node(self, instance_type: str, region: str) -> float | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from components.capacity.clouds import MACHINES
 from components.capacity.ec2 import CATALOGUE
 
 VcpuFamily = Literal["onDemandStandard", "onDemandG", "spotStandard", "spotG"]
@@ -43,12 +44,12 @@ class NodeRange:
     @property
     def max_vcpu(self) -> int:
         """Virtual CPUs when all nodes are of the largest type."""
-        return self.max_size * max((CATALOGUE[kind].vcpu for kind in self.instance_types), default=0)
+        return self.max_size * max((MACHINES[kind].vcpu for kind in self.instance_types), default=0)
 
     @property
     def max_gpus(self) -> int:
         """GPUs when all nodes are of the type with the most."""
-        return self.max_size * max((CATALOGUE[kind].gpus for kind in self.instance_types), default=0)
+        return self.max_size * max((MACHINES[kind].gpus for kind in self.instance_types), default=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,9 +88,10 @@ def needs_of(groups: Iterable[NodeRange]) -> Needs:
     nodes = 0
     for group in groups:
         nodes += group.max_size
-        families: set[VcpuFamily] = {vcpu_family(kind, group.spot) for kind in group.instance_types}
+        counted = [kind for kind in group.instance_types if kind in CATALOGUE]  # the quotas are EC2's
+        families: set[VcpuFamily] = {vcpu_family(kind, group.spot) for kind in counted}
         for family in families:
             vcpu[family] += group.max_vcpu
-        for model in {CATALOGUE[kind].gpu_model for kind in group.instance_types} - {""}:
+        for model in {MACHINES[kind].gpu_model for kind in group.instance_types} - {""}:
             gpus[model] += group.max_gpus
     return Needs(gpus=dict(gpus), vcpu=dict(vcpu), nodes=nodes)

@@ -13,7 +13,11 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
 
+from components.capacity.clouds import CATALOGUES, Cloud, Server
 from components.settings.checks import Problem, find
+from components.settings.defaults import with_defaults
+from components.settings.nodes import Offer
+from components.settings.onprem import OnPremSettings
 from components.settings.root import Settings
 
 __all__ = ["Problem", "Settings", "SettingsError", "load_settings", "parse"]
@@ -73,18 +77,45 @@ def parse(raw: Mapping[str, Any]) -> Settings:
     Raises:
         SettingsError: With every problem at once.
     """
+    raw = with_defaults(raw)
+    context = _offer(raw)
     try:
-        settings = Settings.model_validate(raw)
+        settings = Settings.model_validate(raw, context=context)
     except ValidationError as error:
         errors = error.errors(include_url=False)
         problems = [Problem(_path(e["loc"]), _message(e)) for e in errors]
-        raise SettingsError(problems + find(*_valid_sections(raw, errors))) from None
+        raise SettingsError(problems + find(*_valid_sections(raw, errors, context))) from None
     if problems := find(settings):
         raise SettingsError(problems)
     return settings
 
 
-def _valid_sections(raw: Mapping[str, Any], errors: list[Any]) -> tuple[Settings, frozenset[str]]:
+def _offer(raw: Mapping[str, Any]) -> Offer:
+    """What the stack's cloud has; where ``cloud`` itself is wrong, the rest is judged as if it were left out."""
+    clouds: dict[str, Cloud] = {cloud: cloud for cloud in CATALOGUES}
+    cloud = clouds.get(str(raw.get("cloud")), "aws")
+    if cloud != "onprem":
+        return Offer(cloud=cloud, machines=CATALOGUES[cloud].machines)
+    try:
+        servers = OnPremSettings.model_validate(raw.get("onprem", {})).machines
+    except ValidationError:  # said by the section itself
+        servers = ()
+    return Offer(
+        cloud=cloud,
+        machines={
+            one.name: Server(
+                name=one.name,
+                vcpu=one.vcpu,
+                memory_mib=one.memory_gib * 1024,
+                gpus=one.gpus,
+                gpu_model=one.gpu_model,
+            )
+            for one in servers
+        },
+    )
+
+
+def _valid_sections(raw: Mapping[str, Any], errors: list[Any], context: Offer) -> tuple[Settings, frozenset[str]]:
     """Settings made of the valid sections only, and the names of the others, so that the rules over both still run."""
     wrong = {error["loc"][0] for error in errors}
     valid: dict[str, Any] = {}
@@ -93,7 +124,9 @@ def _valid_sections(raw: Mapping[str, Any], errors: list[Any]) -> tuple[Settings
             continue
         given = key in raw
         valid[name] = (
-            _adapter(field).validate_python(raw[key]) if given else field.get_default(call_default_factory=True)
+            _adapter(field).validate_python(raw[key], context=context)
+            if given
+            else field.get_default(call_default_factory=True)
         )
     return Settings.model_construct(**valid), frozenset(Settings.model_fields.keys() - valid.keys())
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from components.capacity.ec2 import REGIONS
 from components.settings.base import Email, Name, Section
+from components.settings.nodes import offer
 
 
 def _account(value: Any) -> Any:
@@ -59,21 +60,38 @@ class RegistrySettings(Section):
 
     Attributes:
         repositories: Repositories for our own images.
-        upstreams: Public registries to pull through a cache of the account's own. docker.io and ghcr.io come with the
-            ARN of a secret whose name starts with ``ecr-pullthroughcache/``, the others with an empty text.
+        upstreams: Public registries to pull through a cache of the account's own. On AWS docker.io and ghcr.io come
+            with the ARN of a secret whose name starts with ``ecr-pullthroughcache/``, the others with an empty text.
         keep_images: Images kept in each repository; older ones expire.
         owns_account_settings: Whether this stack sets what ECR has once for an account and region (scanning). One stack
             in an account may.
     """
 
-    repositories: tuple[Name, ...] = ("serving", "training", "pipelines")
+    repositories: tuple[Name, ...] = (
+        "engine",
+        "evaluation",
+        "pipelines",
+        "preprocess",
+        "release",
+        "retrieval",
+        "serving",
+        "training",
+    )
     upstreams: dict[Upstream, str] = Field(default_factory=_FREE.copy)
     keep_images: Annotated[int, Field(ge=1, le=10000)] = 30
     owns_account_settings: bool = True
 
     @field_validator("upstreams")
     @classmethod
-    def _credentials_are_where_they_are_needed(cls, value: dict[Upstream, str]) -> dict[Upstream, str]:
+    def _credentials_are_where_they_are_needed(
+        cls, value: dict[Upstream, str], info: ValidationInfo
+    ) -> dict[Upstream, str]:
+        if offer(info).cloud != "aws":
+            if given := [host for host, credentials in value.items() if credentials]:
+                raise ValueError(
+                    f"take credentials on AWS only, elsewhere an empty text; got one for {', '.join(given)}"
+                )
+            return value
         secret = r"arn:aws:secretsmanager:[a-z0-9-]+:\d{12}:secret:ecr-pullthroughcache/.+"
         for host, arn in value.items():
             if host in _WITH_CREDENTIALS and not re.fullmatch(secret, arn):

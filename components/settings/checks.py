@@ -6,10 +6,12 @@ import ipaddress
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import get_args
 
-from components.capacity import DAEMONSETS, NodeShape, for_workloads, shortfalls, smallest_fitting, times, total
-from components.capacity.ec2 import CATALOGUE, REGIONS, pod_addresses, shape_of, zones_of
-from components.settings import model_checks
+from components.capacity import DAEMONSETS, for_workloads, shortfalls, smallest_fitting, times, total
+from components.capacity.clouds import CATALOGUES, Cloud, families_of, shape_of, zones_of
+from components.capacity.ec2 import CATALOGUE, pod_addresses
+from components.settings import flow_checks, gcp_checks, model_checks
 from components.settings.nodes import NodeGroupSettings
 from components.settings.platform import rules
 from components.settings.root import Settings
@@ -39,18 +41,20 @@ class Check:
     Attributes:
         sections: Fields of :class:`Settings` that it reads.
         find: Yields what is wrong.
+        clouds: Where it holds.
     """
 
     sections: frozenset[str]
     find: Callable[[Settings], Iterator[Problem]]
+    clouds: frozenset[Cloud] = frozenset({"aws", "gcp", "onprem"})
 
 
 def _zones_are_in_the_region(settings: Settings) -> Iterator[Problem]:
-    known = zones_of(settings.aws.region)
+    known = zones_of(settings.cloud, settings.region)
     for index, zone in enumerate(settings.network.zones):
         if zone not in known:
             yield Problem(
-                f"network.zones[{index}]", f"must be one of {', '.join(known)} in {settings.aws.region}; got {zone}"
+                f"network.zones[{index}]", f"must be one of {', '.join(known)} in {settings.region}; got {zone}"
             )
 
 
@@ -63,10 +67,11 @@ def _group_zones_are_in_the_network(settings: Settings) -> Iterator[Problem]:
 
 
 def _types_are_in_the_region(settings: Settings) -> Iterator[Problem]:
-    region = settings.aws.region
+    region, machines = settings.region, CATALOGUES[settings.cloud].machines
+    offered = families_of(settings.cloud, region)
     for index, group in enumerate(settings.node_groups):
         for place, kind in enumerate(group.instance_types):
-            if (family := CATALOGUE[kind].family) not in (offered := REGIONS[region].families):
+            if (family := machines[kind].family) not in offered:
                 message = f"must be of {', '.join(sorted(offered))}: {region} has no {family}; got {kind}"
                 yield Problem(f"nodeGroups[{index}].instanceTypes[{place}]", message)
 
@@ -115,7 +120,7 @@ def _team_names_are_unique(settings: Settings) -> Iterator[Problem]:
 
 def _team_gpus_exist(settings: Settings) -> Iterator[Problem]:
     wanted = sum(team.gpus for team in settings.teams)
-    there = sum(group.max_size * CATALOGUE[group.instance_types[0]].gpus for group in settings.node_groups)
+    there = sum(group.max_size * settings.shapes(group)[0].gpus for group in settings.node_groups)
     if wanted > there:
         asked = ", ".join(f"{team.name} {team.gpus}" for team in settings.teams if team.gpus)
         message = (
@@ -157,14 +162,9 @@ def _replication_has_a_target(settings: Settings) -> Iterator[Problem]:
 def _workloads_fit(settings: Settings) -> Iterator[Problem]:
     for index, row in enumerate(settings.workloads):
         groups = [group for group in settings.node_groups if group.role == row.role]
-        problem = _one_node_fits(row, groups, settings) if row.gpus else _all_nodes_fit(row, groups)
+        problem = _one_node_fits(row, groups, settings) if row.gpus else _all_nodes_fit(row, groups, settings)
         if problem:
             yield Problem(f"workloads[{index}]", f"{row.name} ({row.request}) {problem}")
-
-
-def shapes(group: NodeGroupSettings) -> tuple[NodeShape, ...]:
-    """What one node of each type of a group offers, in the group's order."""
-    return tuple(shape_of(kind, group.root_volume_gib) for kind in group.instance_types)
 
 
 def _one_node_fits(row: WorkloadSettings, groups: list[NodeGroupSettings], settings: Settings) -> str:
@@ -176,38 +176,41 @@ def _one_node_fits(row: WorkloadSettings, groups: list[NodeGroupSettings], setti
     for group in groups:
         lacking = [
             f"{shape} lacks: {', '.join(short)}"
-            for shape in shapes(group)
+            for shape in settings.shapes(group)
             if (short := shortfalls(row.request, for_workloads(shape)))
         ]
         if not lacking:
             return ""
         tried.append(f"{group.name} has {'; '.join(lacking)}")
-    offered = REGIONS[settings.aws.region].families
+    offered = families_of(settings.cloud, settings.region)
     disk_gib = max((group.root_volume_gib for group in groups), default=100)
-    candidates = (shape_of(kind.name, disk_gib) for kind in CATALOGUE.values() if kind.family in offered)
+    machines = CATALOGUES[settings.cloud].machines.values()
+    candidates = (shape_of(kind.name, disk_gib) for kind in machines if kind.family in offered)
     best = smallest_fitting(row.request, candidates)
     remedy = (
         f"add a node group with role {row.role} and instanceTypes [{best.instance_type}]"
         if best
-        else f"no type in {settings.aws.region} takes it; lower the request"
+        else f"no type in {settings.region} takes it; lower the request"
     )
     what = " | ".join(tried) or f"there is no group with role {row.role}"
     return f"fits no node (allocatable, less {DAEMONSETS} for the pods of every node): {what}; {remedy}"
 
 
-def _all_nodes_fit(row: WorkloadSettings, groups: list[NodeGroupSettings]) -> str:
+def _all_nodes_fit(row: WorkloadSettings, groups: list[NodeGroupSettings], settings: Settings) -> str:
     """Why the groups of the role do not carry the row together; empty when they do."""
-    least = [times(for_workloads(shapes(group)[0]), group.max_size) for group in groups]
+    least = [times(for_workloads(settings.shapes(group)[0]), group.max_size) for group in groups]
     short = shortfalls(row.request, total(least))
     if not short:
         return ""
-    tried = " | ".join(f"{g.name} has at most {g.max_size} x {shapes(g)[0]}" for g in groups)
+    tried = " | ".join(f"{g.name} has at most {g.max_size} x {settings.shapes(g)[0]}" for g in groups)
     what = tried or f"there is no group with role {row.role}"
     return f"does not fit on all nodes together, only {', '.join(short)}: {what}; raise maxSize or take larger types"
 
 
 def _acme_can_prove_the_domain(settings: Settings) -> Iterator[Problem]:
-    for path, message in rules.acme(settings.platform, settings.aws.hosted_zone_id):
+    zones = {"aws": ("aws.hostedZoneId", settings.aws.hosted_zone_id), "gcp": ("gcp.dnsZone", settings.gcp.dns_zone)}
+    setting, zone = zones.get(settings.cloud, ("", ""))
+    for path, message in rules.acme(settings.platform, setting, zone):
         yield Problem(path, message)
 
 
@@ -248,30 +251,49 @@ def _models_can_be_served(settings: Settings) -> Iterator[Problem]:
         yield Problem(path, message)
 
 
+def _flows_can_run(settings: Settings) -> Iterator[Problem]:
+    for path, message in flow_checks.flows(settings):
+        yield Problem(path, message)
+
+
+def _google_cloud_takes_it(settings: Settings) -> Iterator[Problem]:
+    for path, message in gcp_checks.problems(settings):
+        yield Problem(path, message)
+
+
+_AWS: frozenset[Cloud] = frozenset({"aws"})
+_GCP: frozenset[Cloud] = frozenset({"gcp"})
+_PUBLIC: frozenset[Cloud] = _AWS | _GCP
+
 CHECKS: tuple[Check, ...] = (
-    Check(frozenset({"aws", "network"}), _zones_are_in_the_region),
-    Check(frozenset({"aws", "network", "node_groups"}), _group_zones_are_in_the_network),
-    Check(frozenset({"aws", "node_groups"}), _types_are_in_the_region),
+    Check(frozenset({"cloud", "aws", "gcp", "network"}), _zones_are_in_the_region, _PUBLIC),
+    Check(frozenset({"cloud", "aws", "gcp", "network", "node_groups"}), _group_zones_are_in_the_network, _PUBLIC),
+    Check(frozenset({"cloud", "aws", "gcp", "node_groups"}), _types_are_in_the_region, _PUBLIC),
+    Check(frozenset({"cloud", *gcp_checks.SECTIONS}), _google_cloud_takes_it, _GCP),
     Check(frozenset({"node_groups"}), _group_names_are_unique),
     Check(frozenset({"node_groups"}), _system_nodes_are_there),
-    Check(frozenset({"cluster"}), _kube_proxy_matches_the_cluster),
+    Check(frozenset({"cluster"}), _kube_proxy_matches_the_cluster, _AWS),
     Check(frozenset({"cluster", "teams"}), _access_teams_exist),
     Check(frozenset({"teams"}), _team_names_are_unique),
-    Check(frozenset({"node_groups", "teams"}), _team_gpus_exist),
-    Check(frozenset({"network", "cluster"}), _service_range_is_outside),
-    Check(frozenset({"aws", "network", "node_groups"}), _pods_have_addresses),
+    Check(frozenset({"cloud", "onprem", "node_groups", "teams"}), _team_gpus_exist),
+    Check(frozenset({"network", "cluster"}), _service_range_is_outside, _PUBLIC),
+    Check(frozenset({"aws", "network", "node_groups"}), _pods_have_addresses, _AWS),
     Check(frozenset({"aws"}), _recovery_region_is_another),
-    Check(frozenset({"aws", "objects"}), _replication_has_a_target),
-    Check(frozenset({"aws", "node_groups", "workloads"}), _workloads_fit),
-    Check(frozenset({"aws", "platform"}), _acme_can_prove_the_domain),
+    Check(frozenset({"aws", "objects"}), _replication_has_a_target, _AWS),
+    Check(frozenset({"cloud", "aws", "gcp", "onprem", "node_groups", "workloads"}), _workloads_fit),
+    Check(frozenset({"cloud", "aws", "gcp", "platform"}), _acme_can_prove_the_domain),
     Check(frozenset({"platform"}), _systems_have_what_they_need),
     Check(frozenset({"platform", "teams"}), _alerts_reach_people),
     Check(frozenset({"objects", "platform"}), _the_bucket_keeps_what_is_indexed),
     Check(frozenset({"platform", "hosted_models"}), _the_model_gateway_has_what_it_needs),
     Check(model_checks.SECTIONS, _models_can_be_served),
+    Check(flow_checks.SECTIONS, _flows_can_run),
 )
 
 
 def find(settings: Settings, invalid: frozenset[str] = frozenset()) -> list[Problem]:
     """Everything that cannot work, leaving out rules that read an ``invalid`` section."""
-    return [problem for check in CHECKS if not check.sections & invalid for problem in check.find(settings)]
+    judged = [check for check in CHECKS if not check.sections & invalid]
+    # Where `cloud` itself is wrong nobody knows which rules hold; those of every cloud do.
+    here = frozenset(get_args(Cloud)) if "cloud" in invalid else frozenset({settings.cloud})
+    return [problem for check in judged if here <= check.clouds for problem in check.find(settings)]

@@ -2,16 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from components.capacity.ec2 import CATALOGUE
+from components.capacity.clouds import CATALOGUES, Cloud, Machine
 from components.settings.base import Name, Section
+
+PlatformRole = Literal["platform-admin", "ml-engineer", "viewer"]
+"""Who people are to the platform."""
 
 NodeRole = Literal["system", "cpu", "gpu-training", "gpu-inference"]
 
 GPU_ROLES: Final = ("gpu-training", "gpu-inference")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offer:
+    """What the sections are judged against, handed over as pydantic's validation context.
+
+    Attributes:
+        cloud: Where the stack stands.
+        machines: Types that its nodes may have.
+    """
+
+    cloud: Cloud = "aws"
+    machines: Mapping[str, Machine]
+
+
+_OF_AWS: Final = Offer(machines=CATALOGUES["aws"].machines)
+
+
+def offer(info: ValidationInfo) -> Offer:
+    """What a section is judged against; by itself, without a stack, it is one of AWS."""
+    return info.context if isinstance(info.context, Offer) else _OF_AWS
 
 
 class NodeGroupSettings(Section):
@@ -21,7 +47,8 @@ class NodeGroupSettings(Section):
         name: Unique in the cluster; at most 38 characters, or EKS's 63 do not hold it with what is added.
         role: Row of the architecture's node table; GPU roles get the NVIDIA image, a taint and GPU labels.
         capacity: Purchase option; ``spot`` nodes may leave with two minutes' notice.
-        instance_types: EC2 types, the smallest first: the autoscaler reckons with the first and may start any of them.
+        instance_types: Types, the smallest first: the autoscaler reckons with the first and may start any of them. On
+            Google Cloud one: a node pool has one.
         min_size: Nodes kept when idle.
         max_size: Nodes at most; counts in full against quotas and the budget. Use ``pulumi up --refresh`` to change it,
             or the group goes back to the size that Pulumi last saw.
@@ -52,10 +79,12 @@ class NodeGroupSettings(Section):
 
     @field_validator("instance_types")
     @classmethod
-    def _types_are_known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if unknown := [kind for kind in value if kind not in CATALOGUE]:
-            known = ", ".join(sorted({kind.family for kind in CATALOGUE.values()}))
-            raise ValueError(f"must be sizes of {known} (components/capacity/ec2.py); got {', '.join(unknown)}")
+    def _types_are_known(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        here = offer(info)
+        if unknown := [kind for kind in value if kind not in here.machines]:
+            known = ", ".join(sorted({kind.family for kind in here.machines.values()}))
+            source = CATALOGUES[here.cloud].source
+            raise ValueError(f"must be sizes of {known} ({source}); got {', '.join(unknown)}")
         if len(set(value)) < len(value):
             raise ValueError("must name each type once")
         return value
@@ -63,7 +92,7 @@ class NodeGroupSettings(Section):
     @field_validator("instance_types")
     @classmethod
     def _types_suit_the_role(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        kinds = [CATALOGUE[kind] for kind in value]
+        kinds = [offer(info).machines[kind] for kind in value]
         if (role := info.data.get("role")) is None:
             return value
         wrong = [kind.name for kind in kinds if bool(kind.gpus) != (role in GPU_ROLES)]
@@ -77,8 +106,8 @@ class NodeGroupSettings(Section):
 
     @field_validator("instance_types")
     @classmethod
-    def _smallest_comes_first(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        kinds = [CATALOGUE[kind] for kind in value]
+    def _smallest_comes_first(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        kinds = [offer(info).machines[kind] for kind in value]
         smallest = min(kinds, key=lambda kind: (kind.vcpu, kind.memory_mib))
         if (smallest.vcpu, smallest.memory_mib) < (kinds[0].vcpu, kinds[0].memory_mib):
             raise ValueError(
@@ -89,10 +118,17 @@ class NodeGroupSettings(Section):
     @field_validator("instance_types")
     @classmethod
     def _spot_has_a_choice(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        if info.data.get("capacity") == "spot" and len(value) < 2:
+        if offer(info).cloud == "aws" and info.data.get("capacity") == "spot" and len(value) < 2:
             raise ValueError(
                 f"must name several types for spot, or one shortage stops the group; got {', '.join(value)}"
             )
+        return value
+
+    @field_validator("instance_types")
+    @classmethod
+    def _a_node_pool_has_one_type(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if offer(info).cloud == "gcp" and len(value) > 1:
+            raise ValueError(f"must name one type: a node pool of GKE has one; got {', '.join(value)}")
         return value
 
     @field_validator("max_size")

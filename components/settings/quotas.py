@@ -8,11 +8,13 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from components.capacity.ec2 import CATALOGUE, REGIONS
+from components.capacity import ec2, gce
+from components.capacity.clouds import MACHINES, gpu_models
 from components.capacity.quotas import VcpuFamily
 from components.settings.base import Section
 
-_STORE_CLASS = re.compile(r"(db|cache)\.[a-z0-9*]+\.[a-z0-9*]+")
+_STORE_CLASS = re.compile(r"(db|cache)\.[a-z0-9*]+\.[a-z0-9*]+|db-[a-z0-9*-]+")
+_REGIONS = (*ec2.REGIONS, *gce.REGIONS)
 
 Limit = Annotated[int, Field(ge=0)]
 
@@ -78,7 +80,7 @@ class QuotaSettings(Section):
     @field_validator("gpus")
     @classmethod
     def _models_are_known(cls, value: dict[str, int]) -> dict[str, int]:
-        known = {kind.gpu_model for kind in CATALOGUE.values()} - {""}
+        known = gpu_models()
         if unknown := sorted(set(value) - known):
             raise ValueError(f"must name models of {', '.join(sorted(known))}; got {', '.join(unknown)}")
         return value
@@ -86,8 +88,8 @@ class QuotaSettings(Section):
     @field_validator("regions")
     @classmethod
     def _regions_are_known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if unknown := [region for region in value if region not in REGIONS]:
-            raise ValueError(f"must be of {', '.join(REGIONS)}; got {', '.join(unknown)}")
+        if unknown := [region for region in value if region not in _REGIONS]:
+            raise ValueError(f"must be of {', '.join(_REGIONS)}; got {', '.join(unknown)}")
         return value
 
     @field_validator("instance_types")
@@ -96,11 +98,11 @@ class QuotaSettings(Section):
         wrong = [
             pattern
             for pattern in value
-            if not _STORE_CLASS.fullmatch(pattern) and not any(fnmatchcase(kind, pattern) for kind in CATALOGUE)
+            if not _STORE_CLASS.fullmatch(pattern) and not any(fnmatchcase(kind, pattern) for kind in MACHINES)
         ]
         if wrong:
             raise ValueError(
-                "must name types of components/capacity/ec2.py, or classes of the database and the cache such as "
+                "must name types of components/capacity, or classes of the database and the cache such as "
                 f"db.m7g.*; got {', '.join(wrong)}"
             )
         return value

@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
-from components.capacity.ec2 import zones_of
+from components.capacity import NodeShape, clouds
+from components.capacity.clouds import Cloud
 from components.settings import nodes, workloads
 from components.settings.account import AlarmSettings, AwsSettings, BudgetSettings, RegistrySettings
+from components.settings.air_gap import AirGapSettings
 from components.settings.base import Section
 from components.settings.cluster import ClusterSettings
+from components.settings.datasets import DatasetSettings
+from components.settings.fine_tunes import FineTuneSettings
+from components.settings.gcp import GcpSettings
 from components.settings.hosted_models import HostedModelSettings
 from components.settings.models import ModelSettings
 from components.settings.network import NetworkSettings
 from components.settings.nodes import NodeGroupSettings
+from components.settings.onprem import OnPremSettings
 from components.settings.platform import PlatformSettings
 from components.settings.quotas import QuotaSettings
+from components.settings.retrieval import RetrievalSettings
 from components.settings.stores import CacheSettings, DatabaseSettings, FileSettings, ObjectSettings
 from components.settings.teams import TeamSettings
 from components.settings.workloads import WorkloadSettings
 
 RESERVED_TAGS = ("project", "stack", "owner", "cost-center", "managed-by")
-
-
-def _built(value: Any) -> Any:
-    if value != "aws":
-        raise ValueError(f"must be aws, the only foundation that is built so far; got {value}")
-    return value
 
 
 # Tags as AWS and the EBS driver's add-on take them: letters, digits, spaces and + - = . _ : / @; ASCII only.
@@ -54,9 +55,11 @@ class Settings(Section):
         secret_recovery_days: Days in which a deleted credential can be brought back, 7 to 30; its name is taken for so
             long. 0 deletes at once, so that a stack can be destroyed and built again.
         tags: More tags for everything. A change replaces nodes one after another.
-        aws: The AWS account.
+        aws: The AWS account; read where ``cloud`` is ``aws``.
+        gcp: The Google Cloud project; read where ``cloud`` is ``gcp``.
+        onprem: The existing cluster; read where ``cloud`` is ``onprem``.
         network: The VPC.
-        cluster: The EKS cluster.
+        cluster: The Kubernetes cluster.
         node_groups: Groups of nodes.
         database: PostgreSQL.
         cache: The Redis-protocol cache.
@@ -70,10 +73,14 @@ class Settings(Section):
         teams: Who uses the platform.
         hosted_models: Models that the cloud serves, behind the model gateway.
         models: Models of one's own, behind the model gateway.
+        datasets: Text that is prepared for training.
+        fine_tunes: Models that are trained, evaluated and released.
+        retrievals: Models that answer from documents.
+        air_gap: Mirrors in place of everything outside.
         workloads: Capacity that the node groups must be able to give; refused at preview where they cannot.
     """
 
-    cloud: Annotated[Literal["aws"], BeforeValidator(_built)] = "aws"
+    cloud: Cloud = "aws"
     owner: TagValue
     cost_center: TagValue
     protect: bool = True
@@ -81,6 +88,8 @@ class Settings(Section):
     secret_recovery_days: Annotated[int, Field(ge=0, le=30), AfterValidator(_recovery)] = 30
     tags: dict[TagKey, TagValue] = Field(default_factory=dict[str, str])
     aws: AwsSettings = AwsSettings()
+    gcp: GcpSettings = GcpSettings()
+    onprem: OnPremSettings = OnPremSettings()
     network: NetworkSettings = NetworkSettings()
     cluster: ClusterSettings = ClusterSettings()
     node_groups: tuple[NodeGroupSettings, ...] = nodes.table()
@@ -96,6 +105,10 @@ class Settings(Section):
     teams: tuple[TeamSettings, ...] = ()
     hosted_models: tuple[HostedModelSettings, ...] = ()
     models: tuple[ModelSettings, ...] = ()
+    datasets: tuple[DatasetSettings, ...] = ()
+    fine_tunes: tuple[FineTuneSettings, ...] = ()
+    retrievals: tuple[RetrievalSettings, ...] = ()
+    air_gap: AirGapSettings = AirGapSettings()
     workloads: tuple[WorkloadSettings, ...] = workloads.table()
 
     @field_validator("tags")
@@ -108,4 +121,21 @@ class Settings(Section):
     @property
     def zones(self) -> tuple[str, ...]:
         """Availability zones by name: those of the settings, else the first three of the region."""
-        return self.network.zones or tuple(zones_of(self.aws.region)[:3])
+        return self.network.zones or tuple(clouds.zones_of(self.cloud, self.region)[:3])
+
+    @property
+    def region(self) -> str:
+        """Region of everything but the copies for disaster recovery."""
+        match self.cloud:
+            case "aws":
+                return self.aws.region
+            case "gcp":
+                return self.gcp.region
+            case "onprem":
+                return self.onprem.site
+
+    def shapes(self, group: NodeGroupSettings) -> tuple[NodeShape, ...]:
+        """What one node of each type of a group offers, in the group's order."""
+        if self.cloud == "onprem":
+            return tuple(self.onprem.shapes[kind] for kind in group.instance_types)
+        return tuple(clouds.shape_of(kind, group.root_volume_gib) for kind in group.instance_types)

@@ -20,7 +20,8 @@ class DatabaseSettings(Section):
     """PostgreSQL for the experiment tracker and the gateway.
 
     Attributes:
-        instance_class: RDS class; another one takes effect in the maintenance window, Sunday 04:30 UTC.
+        instance_class: RDS class such as ``db.m7g.large``, or Cloud SQL tier such as ``db-custom-2-8192``; another one
+            takes effect in the maintenance window, Sunday 04:30 UTC; on Cloud SQL at once, with a restart.
         storage_gib: Allocated storage in GiB; grows by itself up to twice this.
         highly_available: A standby in a second zone; failover takes 60-120 s.
         backup_retention_days: Days of automated backups (point in time).
@@ -30,7 +31,7 @@ class DatabaseSettings(Section):
         monitoring_seconds: Interval of operating-system metrics (0, 1, 5, 10, 15, 30 or 60); 0 turns them off.
     """
 
-    instance_class: Annotated[str, Field(pattern=r"^db\.[a-z0-9]+\.[a-z0-9]+$")] = "db.t4g.medium"
+    instance_class: Annotated[str, Field(pattern=r"^db(\.[a-z0-9]+\.[a-z0-9]+|-[a-z0-9-]+)$")] = "db.t4g.medium"
     storage_gib: Annotated[int, Field(ge=20, le=32768)] = 50
     highly_available: bool = False
     backup_retention_days: Annotated[int, Field(ge=1, le=35)] = 7

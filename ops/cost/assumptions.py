@@ -62,6 +62,8 @@ ASSUMPTIONS: Final[dict[str, Assumption]] = {
     "registry.stored": _is(0, 20, 100, "GB a repository", "serving images are 8 to 20 GB"),
     "database.backup": _is(0, 0, 1, "of the storage, above what is free", "RDS gives the storage's size free"),
     "cache.backup": _is(0, 1, 10, "GB a snapshot kept", "cached answers and counters"),
+    "sql.backup": _is(0.2, 0.5, 2, "of the storage", "seven daily backups, which hold changes only, and the logs"),
+    "gcp.key-versions": _is(1, 4, 12, "paid versions of a key of Cloud KMS", "one each 90 days; old ones still read"),
     "kms.versions": _is(1, 1, 3, "paid versions of a key that rotates", "a year each; from the third on they are free"),
 }
 

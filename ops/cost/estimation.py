@@ -8,14 +8,14 @@ from datetime import date
 from typing import Final
 
 from components.capacity.prices import UNCONFIRMED, PriceTable, load
-from ops.cost import aws, kubernetes
+from ops.cost import aws, gcp, kubernetes
 from ops.cost.assumptions import ASSUMPTIONS, Assumption
 from ops.cost.free import ADDON, CHARGED_ADDONS, why_free
 from ops.cost.items import Bill
 from ops.cost.model import Estimate, Resource
 from ops.cost.owners import owners_of
 
-PRICERS: Final = {**aws.PRICERS, **kubernetes.PRICERS}
+PRICERS: Final = {**aws.PRICERS, **gcp.PRICERS, **kubernetes.PRICERS}
 
 
 def estimate(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from ops.cost import gcp
+
 _CONFIGURES: Final = "configures another resource"
 _NETWORK: Final = "part of a VPC, which is free"
 _IAM: Final = "IAM is free"
@@ -87,4 +89,6 @@ def why_free(kind: str) -> str | None:
     """The reason why a type costs nothing; None where it is not known to be free."""
     if kind in FREE:
         return FREE[kind]
+    if kind.startswith("gcp:"):
+        return gcp.why_free(kind)
     return next((reason for prefix, reason in PREFIXES.items() if kind.startswith(prefix)), None)

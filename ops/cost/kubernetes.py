@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, cast
 
+from ops.cost import gcp
 from ops.cost.aws import Pricer, balancer
 from ops.cost.items import Bill
 from ops.cost.model import Resource, at
@@ -32,7 +33,19 @@ def _zones(bill: Bill) -> int:
     return max((len(group.items("subnetIds")) for group in groups), default=2)
 
 
+def _is_google(bill: Bill) -> bool:
+    return any(one.type.startswith("gcp:") for one in bill.resources.values())
+
+
+def _disk(bill: Bill) -> str:
+    """What a claim gets where it names no storage class: the foundations' own default."""
+    return "gcp/pd-balanced" if _is_google(bill) else "ebs/gp3"
+
+
 def _balance(resource: Resource, bill: Bill, annotations: Any, kind: str) -> None:
+    if _is_google(bill):
+        gcp.balancer(resource, bill)
+        return
     public = at(annotations, _SCHEME) == "internet-facing" or at(annotations, "alb.ingress.kubernetes.io/scheme") == (
         "internet-facing"
     )
@@ -66,7 +79,7 @@ def _volume(resource: Resource, bill: Bill, spec: Any, count: float) -> None:
     if size is None:
         bill.skip(resource, "a volume whose size is not plain")
     else:
-        bill.add(resource, "volume", "ebs/gp3", count * size)
+        bill.add(resource, "volume", _disk(bill), count * size)
 
 
 def _release(resource: Resource, bill: Bill) -> None:
@@ -80,7 +93,7 @@ def _release(resource: Resource, bill: Bill) -> None:
     for service in asked:
         _balance(resource, bill, at(service, "annotations"), "nlb")
     for path, size in _sizes(values):
-        bill.add(resource, f"volume ({'.'.join(path)})", "ebs/gp3", size)
+        bill.add(resource, f"volume ({'.'.join(path)})", _disk(bill), size)
 
 
 def _named(values: Any, name: str) -> Iterator[Any]:

@@ -51,6 +51,10 @@ class Range:
         by = other if isinstance(other, Range) else Range.of(other)
         return Range(low=self.low * by.low, expected=self.expected * by.expected, high=self.high * by.high)
 
+    def plus(self, other: Range) -> Range:
+        """The sum, bound by bound."""
+        return Range.total((self, other))
+
     def minus(self, other: Range) -> Range:
         """The difference, bound by bound; it may be negative and out of order."""
         return Range(low=self.low - other.low, expected=self.expected - other.expected, high=self.high - other.high)

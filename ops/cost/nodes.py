@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from components.capacity.ec2 import CATALOGUE
 from ops.cost.items import Bill
 from ops.cost.model import Range, Resource
@@ -21,20 +24,26 @@ def node_group(resource: Resource, bill: Bill) -> None:
         bill.skip(resource, "a node group whose size and instance types are not plain")
         return
     role = str(resource.get("labels", ROLE_LABEL) or "other")
-    share = bill.usage(f"nodes.{role}" if role in _ROLES else "nodes.other")
+    share = share_of(role, bill)
     nodes = Range(
         low=least + share.low * (most - least),
         expected=least + share.expected * (most - least),
         high=least + share.high * (most - least),
     )
     hourly = _hourly(resource, bill, kinds)
-    parts = _owned(resource, bill, nodes, kinds[0], share.expected)
+    gpus = CATALOGUE[kinds[0]].gpus if kinds[0] in CATALOGUE else 0
+    parts = owned(resource, bill, nodes, gpus, share.expected, resource.table("labels"))
     for owner, count in parts:
         if hourly is not None and (count.high or not nodes.high):
             spot = ", spot" if _is_spot(resource) else ""
             bill.add(resource, f"nodes, {' or '.join(kinds)}{spot}", f"ec2/{kinds[0]}", count, rate=hourly, owner=owner)
     for disk, size in _root_volumes(resource, bill):
         bill.add(resource, "root volumes", f"ebs/{disk}", nodes.times(size))
+
+
+def share_of(role: str, bill: Bill) -> Range:
+    """How much of the room between minimum and maximum groups of a role use."""
+    return bill.usage(f"nodes.{role}" if role in _ROLES else "nodes.other")
 
 
 def _is_spot(resource: Resource) -> bool:
@@ -50,14 +59,24 @@ def _hourly(resource: Resource, bill: Bill, kinds: list[str]) -> Range | None:
     return hourly.times(bill.usage("spot.price")) if _is_spot(resource) else hourly
 
 
-def _owned(resource: Resource, bill: Bill, nodes: Range, kind: str, share: float) -> list[tuple[Owner, Range]]:
-    """The group's nodes by owner: its own tags and labels first, else the pods that hold its GPUs."""
+def owned(
+    resource: Resource, bill: Bill, nodes: Range, gpus: int, share: float, labels: Mapping[str, Any]
+) -> list[tuple[Owner, Range]]:
+    """A group's nodes by owner: its own tags and labels first, else the pods that hold its GPUs.
+
+    Args:
+        resource: The group.
+        bill: The bill.
+        nodes: How many nodes it has.
+        gpus: GPUs of one node.
+        share: Expected part of the room between minimum and maximum.
+        labels: Labels of its nodes.
+    """
     mine = bill.owners.get(resource.urn) or Owner()
-    gpus = CATALOGUE[kind].gpus if kind in CATALOGUE else 0
     if mine != Owner() or not gpus:
         return [(mine, nodes)]
     claims = claims_of(bill.resources.values(), bill.owners)
-    takers = [claim for claim in claims if claim.suits(resource.table("labels"))]
+    takers = [claim for claim in claims if claim.suits(labels)]
     return split(nodes, gpus, share, takers)
 
 

@@ -16,9 +16,9 @@ from ops.preflight.model import GROUPS, Check, Finding, exit_code
 from ops.preflight.redaction import redacted, redactor
 from ops.preflight.target import Target, TargetError, read
 
-_HELP: Final = """Ask the account whether `pulumi up` can work, before it begins: quotas and what is left of them,
-instance types in the zones, permissions, names, regions. Nothing is created. Exit codes: 0 all is ok, 1 something is
-refused, 2 preflight could not run, 3 nothing is refused but something is unknown. docs/preflight.md has more."""
+_HELP: Final = """Ask the account, or the cluster, whether `pulumi up` can work, before it begins: quotas and what is
+left of them, types in the zones, permissions, names, regions. Nothing is created. Exit codes: 0 all is ok, 1 something
+is refused, 2 preflight could not run, 3 nothing is refused but something is unknown. docs/preflight.md has more."""
 
 app = typer.Typer(add_completion=False, help=_HELP)
 
@@ -72,7 +72,10 @@ def answers(
     match target.settings.cloud:
         case "aws":
             checks, secrets, account_id = _aws(target)
-    # Another cloud is another case with a plan of its own.
+        case "gcp":
+            checks, secrets, account_id = _gcp(target)
+        case "onprem":
+            checks, secrets, account_id = _onprem(target)
     redact = redactor(account=account_id if mask_account else "", secrets=secrets)
     wanted = [check for check in checks if check.group in groups]
     return [redacted(finding, redact) for finding in runner.run(wanted, timeout_seconds=timeout_seconds)]
@@ -91,3 +94,25 @@ def _aws(target: Target) -> tuple[list[Check], list[str], str]:
     except UnansweredError as error:
         raise UnusableError(f"AWS does not answer: {error}") from None
     return list(plan.checks(account, target, identity)), account.secrets, identity.account_id
+
+
+def _gcp(target: Target) -> tuple[list[Check], list[str], str]:
+    from ops.preflight.gcp import plan  # noqa: PLC0415 only where the stack is on Google Cloud
+    from ops.preflight.gcp.account import CredentialsError, GoogleAccount  # noqa: PLC0415 the same
+
+    try:
+        account = GoogleAccount()
+    except CredentialsError as error:
+        raise UnusableError(f"{error}; run gcloud auth application-default login") from None
+    return list(plan.checks(account, target)), account.secrets, target.settings.gcp.project_number
+
+
+def _onprem(target: Target) -> tuple[list[Check], list[str], str]:
+    from components.onprem.facts import UnreachableError  # noqa: PLC0415 only where the stack is on-prem
+    from ops.preflight.onprem import plan  # noqa: PLC0415 the same
+
+    try:
+        facts = plan.facts_of(target.settings)
+    except UnreachableError as error:
+        raise UnusableError(str(error)) from None
+    return list(plan.checks(target, facts)), [], ""

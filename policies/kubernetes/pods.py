@@ -15,6 +15,7 @@ from pydantic import Field
 from policies.objects import Container, Pod, completed_elsewhere, namespaced_name, pods, quantity
 from policies.registry import Context, PolicyConfig, Rule, pod_security
 from policies.view import UNKNOWN, Resource, at, listed, mapping
+from workloads.images import NAMES, TAG_DIGITS
 
 GPU: Final = "nvidia.com/gpu"
 _TYPES: Final = ("kubernetes:",)
@@ -61,10 +62,27 @@ class ImageConfig(PolicyConfig):
     Attributes:
         digest: Images must be named by digest, not by tag alone.
         registries: Images must come from one of these; empty for any.
+        own: Names of repositories for images of our own. Their tags never move (``images-immutable``) and are hashes of
+            what an image is made of, so that such a tag says as much as a digest.
     """
 
     digest: bool = True
     registries: tuple[str, ...] = Field(default=())
+    own: tuple[str, ...] = Field(default=tuple[str, ...](NAMES))
+
+
+# Registries that a foundation makes, and in them ``<project>-<stack>``: ECR, and Google's Artifact Registry.
+_OWN_REGISTRY: Final = re.compile(
+    r"(\d{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com(\.cn)?/|[a-z0-9-]+-docker\.pkg\.dev/[a-z0-9-]+/)[a-z][a-z0-9-]*"
+)
+_CONTENT_TAG: Final = re.compile(rf"[0-9a-f]{{{TAG_DIGITS}}}")
+
+
+def _is_content(name: str, tag: str, own: tuple[str, ...]) -> bool:
+    """Whether a tag is the hash of an image's content, in a repository of our own."""
+    place, _, repository = name.removesuffix(f":{tag}").rpartition("/")
+    known = repository in own and _OWN_REGISTRY.fullmatch(place) is not None
+    return known and _CONTENT_TAG.fullmatch(tag) is not None
 
 
 def image_problem(image: Any, config: ImageConfig) -> str:
@@ -79,7 +97,9 @@ def image_problem(image: Any, config: ImageConfig) -> str:
         return "" if _DIGEST.search(str(image)) else "has a digest that is none"
     if not tag or tag == "latest":
         return "has no fixed tag"
-    return "must be named by digest (@sha256:…)" if config.digest else ""
+    if not config.digest or _is_content(name, tag, config.own):
+        return ""
+    return "must be named by digest (@sha256:…)"
 
 
 def _images(resource: Resource, context: Context) -> Iterator[str]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from components.capacity import NodeShape
 from components.capacity.ec2 import CATALOGUE, shape_of
 from sandbox.kubernetes.nodes import NodeGroupSpec
+from sandbox.node_resources import resources_of
 from sandbox.store import Record, Store
 from sandbox.values import Properties
 
@@ -50,22 +50,11 @@ def _spec(store: Store, record: Record) -> NodeGroupSpec:
             {"key": taint["key"], "value": taint.get("value") or "", "effect": _EFFECTS[taint["effect"]]}
             for taint in inputs.get("taints") or ()
         ],
-        allocatable=_resources(shape),
-        capacity=_resources(shape),
+        allocatable=resources_of(shape),
+        capacity=resources_of(shape),
         zones=_zones(store, inputs.get("subnetIds") or ()),
         region=record.region,
     )
-
-
-def _resources(shape: NodeShape) -> dict[str, str]:
-    gpus = {"nvidia.com/gpu": str(shape.gpus)} if shape.gpus else {}
-    return {
-        "cpu": f"{shape.cpu_millicores}m",
-        "memory": f"{shape.memory_mib}Mi",
-        "ephemeral-storage": f"{shape.ephemeral_storage_gib}Gi",
-        "pods": str(shape.max_pods),
-        **gpus,
-    }
 
 
 def _root_volume_gib(store: Store, group: Record) -> int:

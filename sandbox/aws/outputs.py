@@ -6,72 +6,14 @@ import base64
 import hashlib
 import secrets
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
 from sandbox.aws.identifiers import Place, dns_suffix, hexadecimal
-from sandbox.schema import Field, Type
-from sandbox.values import UNKNOWN, Properties, is_list, is_object
+from sandbox.values import Properties
 
 # Time stamps are those of the first commit of 2026: an account that answers the same each time is easier to compare.
 _TIMESTAMP: Final = "2026-01-01T00:00:00Z"
 _ADDRESSES: Final = "192.0.2."  # TEST-NET-1: never routed
-
-
-def complete(
-    fields: Mapping[str, Field], inputs: Properties, known: Properties, place: Place, *, preview: bool
-) -> Properties:
-    """Return the outputs of a resource: its inputs, then what ``known`` says, then computed values.
-
-    Args:
-        fields: Declared outputs.
-        inputs: Checked inputs.
-        known: Values by output name that were worked out for this type (identifiers, endpoints).
-        place: Where the resource is.
-        preview: Leave everything computed ``UNKNOWN``.
-    """
-    outputs: Properties = {}
-    for name, spec in fields.items():
-        given = inputs.get(name)
-        if given is not None:
-            outputs[name] = _merged(spec.type, given, known.get(name), place, preview=preview)
-        elif name in known:
-            outputs[name] = UNKNOWN if preview else known[name]
-        elif spec.required:
-            outputs[name] = UNKNOWN if preview else _invented(name, spec.type, place)
-    return outputs
-
-
-def _merged(expected: Type, given: Any, known: Any, place: Place, *, preview: bool) -> Any:
-    """Complete the objects inside what was given: AWS computes fields there too."""
-    if expected.kind == "object" and is_object(given):
-        completed = complete(expected.fields, given, known if is_object(known) else {}, place, preview=preview)
-        return {**completed, **{k: v for k, v in given.items() if k not in completed}}
-    if expected.kind == "list" and expected.element and is_list(given):
-        return [_merged(expected.element, item, None, place, preview=preview) for item in given]
-    return given
-
-
-def carried(new: Any, outputs: Any, inputs: Any) -> Any:
-    """Return new inputs with what AWS had computed inside their objects: an update does not forget it."""
-    if not (is_object(new) and is_object(outputs)):
-        return new
-    old = inputs if is_object(inputs) else {}
-    computed = {key: value for key, value in outputs.items() if key not in new and key not in old}
-    return {**computed, **{key: carried(value, outputs.get(key), old.get(key)) for key, value in new.items()}}
-
-
-def _invented(name: str, expected: Type, place: Place) -> Any:
-    if expected.kind == "boolean":
-        return False
-    if expected.kind in ("integer", "number"):
-        return 0
-    if expected.kind == "list":
-        return []
-    if expected.kind == "object":
-        return {key: _invented(key, spec.type, place) for key, spec in expected.fields.items() if spec.required}
-    if expected.kind in ("map", "any"):
-        return {}
-    return _text(name, place)
 
 
 _WORDS: Final[Mapping[str, Callable[[Place], str]]] = {
@@ -105,6 +47,11 @@ _EC2_PREFIXES: Final = {
     "prefixListId": "pl",
     "hostedZoneId": "Z",
 }
+
+
+def text_for(place: Place) -> Callable[[str], str]:
+    """Return what invents texts for outputs of resources at ``place``."""
+    return lambda name: _text(name, place)
 
 
 def _text(name: str, place: Place) -> str:

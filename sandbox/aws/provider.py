@@ -8,10 +8,11 @@ from typing import Any, ClassVar, Final
 
 from sandbox.aws.data_sources import DATA_SOURCES, answer
 from sandbox.aws.identifiers import ACCOUNT_ID, Place, identified
-from sandbox.aws.outputs import COMPUTED, COUNTERS, carried, complete
+from sandbox.aws.outputs import COMPUTED, COUNTERS, text_for
 from sandbox.aws.replacements import REPLACING
 from sandbox.aws.rules import refusal_to_delete, refused_inputs
-from sandbox.emulated import EmulatedProvider
+from sandbox.emulated import EmulatedProvider, decoded
+from sandbox.emulated_outputs import complete, updated
 from sandbox.provider import CheckFailure, ProviderError, Resource
 from sandbox.store import Record, Store
 from sandbox.values import UNKNOWN, Properties, plain
@@ -51,7 +52,7 @@ class AwsProvider(EmulatedProvider):
 
     def configure(self, inputs: Properties) -> None:
         """Take region and default tags."""
-        inputs = _decoded(plain(inputs))
+        inputs = decoded(plain(inputs))
         self._region = inputs.get("region") or _DEFAULT_REGION
         defaults: Properties = inputs.get("defaultTags") or {}
         self._default_tags = defaults.get("tags") or {}
@@ -79,7 +80,7 @@ class AwsProvider(EmulatedProvider):
             fields,
             inputs,
             dict.fromkeys(_computed_names(resource.type, fields), UNKNOWN),
-            self._place(inputs),
+            text_for(self._place(inputs)),
             preview=True,
         )
         return {**outputs, **known}
@@ -96,16 +97,14 @@ class AwsProvider(EmulatedProvider):
             known["arn"] = arn
         if resource.type in COMPUTED:
             known |= COMPUTED[resource.type](place, inputs, resource_id)
-        outputs = complete(fields, inputs, known, place, preview=False)
+        outputs = complete(fields, inputs, known, text_for(place), preview=False)
         region = "" if naming.is_global else place.region
         return Record(resource.type, resource_id, resource.urn, region, inputs, outputs)
 
     def updated_outputs(self, resource: Resource, record: Record, new: Properties, *, preview: bool) -> Properties:
         """Return the new inputs over the old outputs; counters move."""
         fields = self._schema(resource).outputs
-        kept = {k: v for k, v in record.outputs.items() if k not in record.inputs or k in new or fields[k].required}
-        asked = {**kept, **carried(new, record.outputs, record.inputs)}
-        outputs = {**kept, **complete(fields, asked, {}, self._place(new), preview=preview)}
+        outputs = updated(fields, record, new, text_for(self._place(new)), preview=preview)
         for name in COUNTERS.get(resource.type, ()):
             outputs[name] = UNKNOWN if preview else int(record.outputs.get(name, 0)) + 1
         return {**outputs, **self._with_default_tags(fields, new)}
@@ -138,19 +137,3 @@ def _computed_names(type_token: str, fields: Mapping[str, Any]) -> list[str]:
 class _Placeholder(dict[str, Any]):
     def __missing__(self, key: str) -> str:
         return "placeholder"
-
-
-def _decoded(inputs: Properties) -> Properties:
-    """Decode the JSON text that the engine passes nested provider configuration as."""
-    import json  # noqa: PLC0415 only provider configuration needs it
-
-    decoded: Properties = {}
-    for key, value in inputs.items():
-        if isinstance(value, str) and value[:1] in "[{":
-            try:
-                decoded[key] = json.loads(value)
-                continue
-            except ValueError:
-                pass
-        decoded[key] = value
-    return decoded

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from world import ACCOUNT, GONE, LATER, allow, changed, judge, settings, trust, without, world
 
-from policies import pack
+from policies import gcp, pack
 from policies.exemptions import Register
 
 pytestmark = pytest.mark.policies
@@ -318,6 +318,7 @@ def test_every_policy_that_can_be_broken_is_broken_by_some_test():
         "iam-judged-later",  # test_unknowns.py
         "tags", "labels",  # test_remediation.py
         "exemptions",  # test_exemptions.py
+        *(rule.name for rule in gcp.RULES),  # test_gcp.py
     }  # fmt: skip
     assert set(pack.names()) == {mutation[0] for mutation in MUTATIONS} | elsewhere
 
@@ -366,6 +367,28 @@ def test_a_list_of_exceptions_names_an_object_with_its_namespace():
     allowed = {"allowed": {"team-search/server": "It answers on the node's own address."}}
     assert judge("pod-privileges", pod, config=allowed) == []
     assert judge("pod-privileges", pod, config={"allowed": {"other/server": "Not this one."}})
+
+
+OURS = "123456789012.dkr.ecr.us-east-1.amazonaws.com/llmops-prod/training:0123456789ab"
+
+
+@pytest.mark.parametrize(
+    ("image", "passes"),
+    [
+        (OURS, True),
+        ("europe-west4-docker.pkg.dev/my-project/llmops-prod/training:0123456789ab", True),
+        (OURS.replace("/training", "/somebody-elses"), False),
+        (OURS.replace("0123456789ab", "0123456789a"), False),
+        (OURS.replace("0123456789ab", "v1.2.3"), False),
+        (OURS.replace("0123456789ab", "0123456789AB"), False),
+        (OURS.replace("123456789012.dkr.ecr.us-east-1.amazonaws.com/", "docker.io/"), False),
+        (OURS.replace(".amazonaws.com/", ".amazonaws.com.evil.example/"), False),
+        (OURS.replace("llmops-prod/", "llmops-prod/other/"), False),
+        ("evil.example/" + OURS, False),
+    ],
+)
+def test_a_tag_pins_an_image_where_it_is_the_hash_of_the_content_in_our_own_repository(image: str, passes: bool):
+    assert (judge("images-pinned", changed(world(), "deployment", (*_SERVER, "image"), image)) == []) is passes
 
 
 def test_an_image_that_is_known_later_is_judged_later():

@@ -10,16 +10,17 @@ from components.settings.platform import PlatformSettings
 _RESERVED = ("internal", "local", "localhost", "test", "example", "invalid", "home.arpa")
 
 
-def acme(platform: PlatformSettings, hosted_zone_id: str) -> Iterator[tuple[str, str]]:
-    """Paths and messages: what a public certificate authority lacks."""
+def acme(platform: PlatformSettings, setting: str, zone: str) -> Iterator[tuple[str, str]]:
+    """Paths and messages: what a public certificate authority lacks; ``setting`` is where the cloud's zone is named."""
     certificates, domain = platform.certificates, platform.gateway.domain
     if not certificates.enabled or certificates.issuer != "acme":
         return
     path = "platform.certificates.issuer"
     if certificates.acme.email is None:
         yield path, "acme needs platform.certificates.acme.email, where warnings go before a certificate expires"
-    if not hosted_zone_id:
-        yield path, "acme needs aws.hostedZoneId, the public zone in which the domain is proven"
+    if not zone:
+        where = f"{setting}, the public zone" if setting else "a public zone of AWS or Google Cloud"
+        yield path, f"acme needs {where} in which the domain is proven"
     if any(domain == name or domain.endswith(f".{name}") for name in _RESERVED):
         yield path, f"acme cannot sign platform.gateway.domain {domain}: it is no public name; set one, or private"
 

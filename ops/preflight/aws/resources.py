@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Final, Literal, get_args
 
-from components.aws.credentials import CATALOGUE
 from components.contract import BucketRole
+from components.credentials import CATALOGUE
 from ops.preflight.target import Target
 
 Kind = Literal["bucket", "cluster", "database", "logGroup", "secret", "alias", "repository", "budget", "cacheRule"]

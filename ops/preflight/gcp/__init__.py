@@ -1,0 +1,1 @@
+"""Preflight of a Google Cloud project."""

@@ -1,0 +1,1 @@
+"""Preflight of an existing cluster."""
