@@ -1,0 +1,162 @@
+"""Namespaces of the foundation's own: closed like the platform's, and there before anything of the platform is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import pulumi
+from pulumi_kubernetes import core, networking
+from pulumi_kubernetes.meta import v1 as meta
+
+from components.contract import AddressRange, Networks
+from components.onprem.names import BALANCERS, CACHE_PORT, DATABASE_PORT, OBJECTS_PORT, OPERATORS, SECRETS, STORES
+
+Level = Literal["restricted", "privileged"]
+
+_PLATFORM: Final = {"app.kubernetes.io/part-of": "llmops"}
+_STATUS_PORT: Final = 8000  # of PostgreSQL's instances, for the operator (CloudNativePG, "Networking")
+_METRICS_PORTS: Final = (9187, 9324, 9327)
+_WEBHOOK_PORTS: Final = (9443,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoomsArgs:
+    """What the namespaces need.
+
+    Attributes:
+        networks: Addresses around the pods.
+        balancers: Whether MetalLB gets a namespace.
+        kubernetes_version: Pod Security is judged by the rules of this minor version.
+        outside: Where an object store outside of the cluster is; backups of the database go there.
+    """
+
+    networks: Networks
+    balancers: bool
+    kubernetes_version: str
+    outside: tuple[AddressRange, ...]
+
+
+class Rooms(pulumi.ComponentResource):
+    """The namespaces, each closed by default."""
+
+    names: Mapping[str, pulumi.Output[str]]
+    """Name of each namespace as an output of it: who uses it waits for it."""
+    ready: Mapping[str, tuple[pulumi.Resource, ...]]
+
+    def __init__(self, name: str, args: RoomsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("llmops:onprem:Rooms", name, None, opts)
+        levels: dict[str, Level] = {STORES: "restricted", SECRETS: "restricted", OPERATORS: "restricted"}
+        if args.balancers:
+            levels[BALANCERS] = "privileged"  # the speaker answers for addresses in the node's own network
+        names: dict[str, pulumi.Output[str]] = {}
+        ready: dict[str, tuple[pulumi.Resource, ...]] = {}
+        for title, level in levels.items():
+            room = core.v1.Namespace(
+                f"{name}-{title}",
+                metadata=meta.ObjectMetaArgs(name=title, labels=_labels(level, args.kubernetes_version)),
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+            names[title] = room.metadata.name.apply(str)
+            policies = [
+                networking.v1.NetworkPolicy(
+                    f"{name}-{title}-{policy}",
+                    metadata=meta.ObjectMetaArgs(name=policy, namespace=names[title]),
+                    spec=spec,
+                    opts=pulumi.ResourceOptions(parent=self),
+                )
+                for policy, spec in policies_of(title, args).items()
+            ]
+            ready[title] = (room, *policies)
+        self.names, self.ready = names, ready
+        self.register_outputs({"namespaces": sorted(names)})
+
+
+def _labels(level: Level, kubernetes_version: str) -> dict[str, str]:
+    prefix = "pod-security.kubernetes.io"
+    minor = f"v{kubernetes_version}"
+    return {
+        "app.kubernetes.io/part-of": "llmops-foundation",
+        **{f"{prefix}/{mode}": level for mode in ("enforce", "audit", "warn")},
+        **{f"{prefix}/{mode}-version": minor for mode in ("enforce", "audit", "warn")},
+    }
+
+
+def policies_of(title: str, args: RoomsArgs) -> dict[str, Any]:
+    """Network policies of one namespace, by name."""
+    networks = args.networks
+    closed: dict[str, Any] = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    inside: list[dict[str, Any]] = [{"podSelector": {}}]
+    if title == SECRETS:
+        return {"default-deny": closed}
+    if title == BALANCERS:
+        # Its speakers live in the node's network, which policies do not reach; the controller serves a webhook.
+        return {
+            "default-deny": closed,
+            "ways": {
+                "podSelector": {},
+                "policyTypes": ["Ingress", "Egress"],
+                "ingress": [{"from": _blocks(networks.control_plane), "ports": _ports(_WEBHOOK_PORTS)}],
+                "egress": [*_dns(networks), *_api(networks)],
+            },
+        }
+    if title == OPERATORS:
+        return {
+            "default-deny": closed,
+            "ways": {
+                "podSelector": {},
+                "policyTypes": ["Ingress", "Egress"],
+                "ingress": [
+                    {"from": _blocks(networks.control_plane), "ports": _ports(_WEBHOOK_PORTS)},
+                    {"from": inside},
+                ],
+                "egress": [
+                    *_dns(networks),
+                    *_api(networks),
+                    {"to": [_namespace(STORES)], "ports": _ports((DATABASE_PORT, _STATUS_PORT))},
+                    {"to": inside},
+                ],
+            },
+        }
+    clients = {"namespaceSelector": {"matchLabels": _PLATFORM}}
+    outside = [{"to": _blocks(args.outside), "ports": _ports((443,))}] if args.outside else []
+    return {
+        "default-deny": closed,
+        "ways": {
+            "podSelector": {},
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": [
+                {"from": [clients], "ports": _ports((DATABASE_PORT, CACHE_PORT, OBJECTS_PORT))},
+                {"from": [_namespace(OPERATORS)], "ports": _ports((DATABASE_PORT, _STATUS_PORT))},
+                {"from": [_namespace("monitoring")], "ports": _ports(_METRICS_PORTS)},
+                {"from": inside},
+            ],
+            # An instance of PostgreSQL asks the API server who of them leads.
+            "egress": [*_dns(networks), *_api(networks), {"to": inside}, *outside],
+        },
+    }
+
+
+def _dns(networks: Networks) -> list[dict[str, Any]]:
+    dns = networks.dns
+    ports = [{"protocol": protocol, "port": dns.port} for protocol in ("UDP", "TCP")]
+    return [{"to": [{**_namespace(dns.namespace), "podSelector": {"matchLabels": dict(dns.labels)}}], "ports": ports}]
+
+
+def _api(networks: Networks) -> list[dict[str, Any]]:
+    return [{"to": _blocks([one]), "ports": _ports((one.https_port,))} for one in networks.api_server]
+
+
+def _namespace(title: str) -> dict[str, Any]:
+    return {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": title}}}
+
+
+def _blocks(ranges: Sequence[AddressRange]) -> list[dict[str, Any]]:
+    return [
+        {"ipBlock": {"cidr": one.cidr, **({"except": list(one.excluding)} if one.excluding else {})}} for one in ranges
+    ]
+
+
+def _ports(ports: Sequence[int]) -> list[dict[str, Any]]:
+    return [{"protocol": "TCP", "port": port} for port in ports]

@@ -1,0 +1,87 @@
+"""Credentials in a closed namespace of the cluster, which External Secrets reads: the twin of ``Secrets``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pulumi
+from pulumi_kubernetes import core
+from pulumi_kubernetes.meta import v1 as meta
+from pulumi_random import RandomPassword
+
+from components.contract import SecretRef
+from components.credentials import CATALOGUE, Credential, Generated
+from components.onprem.names import SECRETS
+from components.onprem.rooms import Rooms
+
+
+@dataclass(frozen=True, kw_only=True)
+class SecretsArgs:
+    """What the credentials need.
+
+    Attributes:
+        rooms: Namespaces.
+        more: Credentials besides the catalogue's, such as API keys of hosted models.
+        protect: Refuse deletion.
+    """
+
+    rooms: Rooms
+    more: Sequence[Credential] = ()
+    protect: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """A credential in the store.
+
+    Attributes:
+        ref: Where it is.
+        values: Its properties, as secrets; empty when the operator supplies them.
+    """
+
+    ref: SecretRef
+    values: Mapping[str, pulumi.Output[str]]
+
+
+class Secrets(pulumi.ComponentResource):
+    """Every credential of the catalogue, one Secret each; values are random or the operator's, and are never shown."""
+
+    entries: Mapping[str, SecretRef]
+
+    def __init__(self, name: str, args: SecretsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("llmops:onprem:Secrets", name, None, opts)
+        self._name, self._args = name, args
+        self.entries = {credential.purpose: self.keep(credential).ref for credential in (*CATALOGUE, *args.more)}
+        self.register_outputs({"entries": {purpose: ref.key for purpose, ref in self.entries.items()}})
+
+    def keep(self, credential: Credential) -> Kept:
+        """Create the entry of ``credential``, with its value unless the operator supplies it."""
+        name = f"{self._name}-{credential.purpose}"
+        child = pulumi.ResourceOptions(parent=self)
+        values = {key: pulumi.Output.from_input(value) for key, value in credential.fixed.items()}
+        for key, generated in credential.generated.items():
+            values |= _generate(f"{name}-{key}", key, generated, child)
+        metadata = meta.ObjectMetaArgs(
+            name=credential.purpose,
+            namespace=self._args.rooms.names[SECRETS],
+            annotations={"llmops/description": credential.description},
+        )
+        if credential.supplied:
+            # What the operator fills in is not the program's: neither read back nor overwritten.
+            untouched = pulumi.ResourceOptions(
+                parent=self, ignore_changes=["data", "stringData"], protect=self._args.protect
+            )
+            entry = core.v1.Secret(name, metadata=metadata, opts=untouched)
+        else:
+            kept = pulumi.ResourceOptions(parent=self, protect=self._args.protect)
+            entry = core.v1.Secret(name, metadata=metadata, string_data=values, opts=kept)
+        key = entry.metadata.apply(lambda found: str(found.name))
+        return Kept(ref=SecretRef(key=key, properties=credential.properties), values=values)
+
+
+def _generate(name: str, key: str, generated: Generated, opts: pulumi.ResourceOptions) -> dict[str, pulumi.Output[str]]:
+    password = RandomPassword(name, length=generated.length, special=False, opts=opts)
+    value = pulumi.Output.concat(generated.prefix, password.result) if generated.prefix else password.result
+    hashed = {generated.bcrypt_as: pulumi.Output.secret(password.bcrypt_hash)} if generated.bcrypt_as else {}
+    return {key: pulumi.Output.secret(value), **hashed}

@@ -1,0 +1,197 @@
+"""A stack without a way to the internet: nothing that it sends to the cluster names a host outside of its mirrors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import onprem_stack
+import pulumi
+import pytest
+from conftest import Recorder, recording
+from pulumi.runtime.settings import get_root_resource
+
+from components import contract, mirrors
+from components.air_gap import close
+from components.chart_images import CHART_IMAGES
+from components.platform.platform import Platform, PlatformArgs
+from components.platform.site import Site
+from components.settings.air_gap import AirGapSettings
+from components.versions import CHARTS, IMAGES, TREES
+from ops.mirror.collect import of_resources
+
+pytestmark = pytest.mark.unit
+
+MIRRORS = AirGapSettings.model_validate(
+    {
+        "registry": "registry.dc1.internal/mirror",
+        "charts": "oci://registry.dc1.internal/charts",
+        "git": "https://git.dc1.internal/mirror",
+        "models": "s3://llmops-onprem-models/hub",
+    }
+)
+_TLS = {
+    "tls:index/selfSignedCert:SelfSignedCert": {"certPem": "AUTHORITY"},
+    "tls:index/locallySignedCert:LocallySignedCert": {"certPem": "SERVER"},
+    "tls:index/privateKey:PrivateKey": {"privateKeyPem": "KEY"},
+    "tls:index/certRequest:CertRequest": {"certRequestPem": "REQUEST"},
+}
+
+
+def built(air_gap: AirGapSettings) -> Recorder:
+    """The whole on-prem stack."""
+
+    def program() -> None:
+        settings = close(onprem_stack.settings(), air_gap)
+        foundation = onprem_stack.build(settings).result
+        Platform("platform", PlatformArgs(foundation=foundation, settings=settings))
+
+    with recording() as recorder:
+        recorder.outputs.update(_TLS)
+        recorder.run(program)
+        _open_again()
+        return recorder
+
+
+def _open_again() -> None:
+    """The mocks keep one stack for all tests, and with it what is done to all that is declared."""
+    root: Any = get_root_resource()
+    root._transformations = []
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left_behind() -> Iterator[None]:  # pyright: ignore[reportUnusedFunction] pytest calls it
+    yield
+    _open_again()
+
+
+@pytest.fixture(scope="module")
+def furnished() -> Iterator[None]:
+    """Identities know the namespaces, until the platform itself tells them."""
+    with pytest.MonkeyPatch.context() as patch:
+        furnish = Platform._furnish  # pyright: ignore[reportPrivateUsage] the one place where namespaces are made
+
+        def within(self: Platform, name: str, args: PlatformArgs) -> tuple[Site, Any]:
+            site, namespaces = furnish(self, name, args)
+            identity = site.foundation.identity
+            if not isinstance(identity, contract.NamespacedIdentity) or getattr(identity, "namespaces", None):
+                return site, namespaces
+            there = {**site.namespaces, **{f"team-{t}": some for t, some in namespaces.team_resources.items()}}
+            known = replace(site.foundation, identity=identity.within(there, parent=self))
+            return replace(site, foundation=known), namespaces
+
+        patch.setattr(Platform, "_furnish", within)
+        yield
+
+
+@pytest.fixture(scope="module")
+def gapped(furnished: None) -> Recorder:
+    return built(MIRRORS)
+
+
+@pytest.fixture(scope="module")
+def connected(furnished: None) -> Recorder:
+    return built(AirGapSettings())
+
+
+def resources(recorder: Recorder) -> list[dict[str, Any]]:
+    """What was emitted, as a state has it."""
+    return [{"type": one.type, "inputs": one.inputs} for one in recorder.resources]
+
+
+def test_no_object_names_a_public_registry_a_public_chart_or_a_public_repository(gapped: Recorder):
+    for one in gapped.resources:
+        inputs: dict[str, Any] = one.inputs
+        if inputs.get("kind") == "Application":
+            # Kustomize's rules name what they replace, which nobody pulls.
+            sources: list[dict[str, Any]] = [
+                {**source, "kustomize": {**source.get("kustomize", {}), "images": []}}
+                for source in inputs["spec"].get("sources", [])
+            ]
+            inputs = {**inputs, "spec": {**inputs["spec"], "sources": sources}}
+        text = json.dumps(inputs, default=str)
+        assert mirrors.images_in(text) == [], one.name
+        for host in ("https://github.com", "https://charts.", ".github.io", "helm.ngc.nvidia.com"):
+            assert host not in text.replace("https://git.dc1.internal/mirror/github.com", ""), one.name
+
+
+def test_every_release_comes_from_the_mirror_of_charts(gapped: Recorder):
+    charts = {one.inputs["chart"] for one in gapped.of("kubernetes:helm.sh/v3:Release").values()}
+    assert charts
+    assert all(chart.startswith("oci://registry.dc1.internal/charts/") for chart in charts)
+
+
+def test_what_is_mirrored_is_exactly_what_the_connected_stack_would_pull(gapped: Recorder, connected: Recorder):
+    without, behind = of_resources(resources(connected)), of_resources(resources(gapped), MIRRORS)
+    assert without.images
+    assert behind == without
+
+
+def test_every_image_and_tree_of_the_versions_that_the_stack_uses_is_on_the_list(connected: Recorder):
+    found = of_resources(resources(connected))
+    names = {image.partition("@")[0] for image in found.images}
+    used = {IMAGES[name] for name in ("alpine", "litellm", "mlflow", "postgres-client", "postgresql", "ray", "valkey")}
+    assert used <= names
+    assert {(tree.repository, tree.commit) for tree in TREES.values()} <= set(found.trees)
+
+
+def test_a_chart_that_brings_pods_has_its_images_in_the_table():
+    empty = {name for name, images in CHART_IMAGES.items() if not images}
+    assert set(CHART_IMAGES) == set(CHARTS)
+    assert empty == {"gateway-crds", "istio-base", "istio-gateway", "kserve-crd"}
+
+
+@pytest.mark.parametrize("name", sorted(CHART_IMAGES))
+def test_values_that_name_an_image_of_their_own_keep_it(name: Any):
+    for value in CHART_IMAGES[name]:
+        own: dict[str, Any] = {}
+        place = own
+        keys = (*value.path, "repository") if value.form in ("whole", "split") else value.path
+        for key in keys[:-1]:
+            place = place.setdefault(key, {})
+        place[keys[-1]] = "ours.internal/image"
+        filled = mirrors.chart_values(MIRRORS, name, own)
+        for key in keys:
+            filled = filled[key]
+        assert filled == "ours.internal/image"
+
+
+def test_a_name_behind_the_mirror_is_not_moved_again():
+    once = mirrors.rewritten(MIRRORS, "quay.io/argoproj/argocd:v3")
+    assert once == "registry.dc1.internal/mirror/quay.io/argoproj/argocd:v3"
+    assert mirrors.rewritten(MIRRORS, once) == once
+
+
+def test_an_image_inside_a_longer_text_is_found_and_its_tag_stays():
+    text = "command:\n  image: docker.io/library/alpine:3.23\n  args: [x]"
+    assert "image: registry.dc1.internal/mirror/docker.io/library/alpine:3.23\n" in mirrors.rewritten(MIRRORS, text)
+
+
+@pytest.mark.parametrize(
+    ("source", "behind"),
+    [
+        ("hf://org/name@0123abc", "s3://llmops-onprem-models/hub/org/name/0123abc"),
+        ("hf://org/name", "s3://llmops-onprem-models/hub/org/name/main"),
+        ("s3://models/llama", "s3://models/llama"),
+    ],
+)
+def test_a_model_of_the_public_hub_is_read_from_the_bucket(source: str, behind: str):
+    assert mirrors.model(MIRRORS, source) == behind
+
+
+def test_half_an_air_gap_is_refused():
+    with pytest.raises(ValueError, match="must name every mirror or none; charts, git, models missing"):
+        AirGapSettings.model_validate({"registry": "registry.dc1.internal"})
+
+
+def test_a_chart_that_nobody_mirrors_is_refused_at_preview(recorded: Recorder):
+    from pulumi_kubernetes.helm import v3 as helm
+
+    def program() -> None:
+        close(onprem_stack.settings(), MIRRORS)
+        helm.Release("other", chart="other", repository_opts=helm.RepositoryOptsArgs(repo="https://charts.test"))
+
+    with pytest.raises(pulumi.RunError, match=r"chart other: not in components/versions\.py"):
+        recorded.run(program)
