@@ -7,8 +7,8 @@ values are known at preview (policies, capacity and cost read them); ``pulumi.Ou
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, Literal, Protocol
+from dataclasses import dataclass, field
+from typing import Final, Literal, Protocol, runtime_checkable
 
 import pulumi
 import pulumi_kubernetes as kubernetes
@@ -63,10 +63,40 @@ class AddressRange:
     Attributes:
         cidr: Such as ``10.0.0.0/16``.
         excluding: Parts of it that are left out.
+        https_port: Port that answers there instead of 443; policies see the port behind a service's address.
     """
 
     cidr: str
     excluding: tuple[str, ...] = ()
+    https_port: int = 443
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServingPods:
+    """Pods that stand in for a service of a cloud; policies cannot name pods by address. Everything here is plain.
+
+    Attributes:
+        namespace: Where they run.
+        https_port: Port of theirs that answers for 443.
+    """
+
+    namespace: str
+    https_port: int = 443
+
+
+@dataclass(frozen=True, kw_only=True)
+class DnsPods:
+    """Pods that answer for cluster DNS. Everything here is plain.
+
+    Attributes:
+        namespace: Where they run.
+        labels: What selects them there.
+        port: Port that they listen on.
+    """
+
+    namespace: str = "kube-system"
+    labels: tuple[tuple[str, str], ...] = (("k8s-app", "kube-dns"),)
+    port: int = 53
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +111,11 @@ class Networks:
         stores: The database and the cache; shared files are mounted by nodes, not by pods.
         cloud_apis: Object store, secret store, token service and the cloud's other APIs.
         internet: Everything outside.
+        store_pods: Pods that are database and cache, where these run in the cluster.
+        cloud_api_pods: Pods that answer for the cloud's APIs, such as an object store in the cluster.
+        dns: Pods of cluster DNS.
+        control_plane_pods: Pods through which the control plane calls, where it does not call itself.
+        dns_caches: Values of the label ``k8s-app`` of pods in ``kube-system`` that answer DNS before the cluster's own.
     """
 
     api_server: tuple[AddressRange, ...]
@@ -90,6 +125,11 @@ class Networks:
     stores: tuple[AddressRange, ...]
     cloud_apis: tuple[AddressRange, ...]
     internet: tuple[AddressRange, ...]
+    store_pods: tuple[ServingPods, ...] = ()
+    cloud_api_pods: tuple[ServingPods, ...] = ()
+    dns: DnsPods = DnsPods()
+    control_plane_pods: tuple[ServingPods, ...] = ()
+    dns_caches: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,11 +187,14 @@ class Cluster:
         pools: Node groups, plain.
         default_storage_class: Encrypted block storage.
         snapshot_driver: CSI driver that can snapshot volumes of the default class.
-        gpu_software: Who brings the NVIDIA driver and container toolkit: the node image, or the GPU Operator.
+        gpu_software: Who brings the NVIDIA driver and container toolkit: the node image, or the GPU Operator;
+            ``provided`` is for an operator that the foundation installs, device plugin and metrics included.
         access_groups: Kubernetes group of everybody with a role; plain.
         team_groups: Kubernetes group of every team, by team; plain.
         networks: Addresses around the pods.
         audit_log: Where calls of the API are recorded; none where pods cannot read it.
+        node_layout: Whose nodes these are, for software that works on the node itself and must know where its network's
+            plugins lie; empty for the usual places.
         ready: Resources that must exist before pods can run (nodes, DNS, network plugin); for ``depends_on``.
     """
 
@@ -163,11 +206,12 @@ class Cluster:
     pools: tuple[NodePool, ...]
     default_storage_class: str
     snapshot_driver: str
-    gpu_software: Literal["node-image", "operator"]
+    gpu_software: Literal["node-image", "operator", "provided"]
     access_groups: Mapping[AccessRole, str]
     team_groups: Mapping[str, str]
     networks: Networks
     audit_log: AuditLog | None = None
+    node_layout: Literal["", "gke", "openshift"] = ""
     ready: tuple[pulumi.Resource, ...]
 
 
@@ -193,12 +237,22 @@ class ObjectStore:
         endpoint: Host without a scheme, such as ``s3.us-east-1.amazonaws.com``.
         region: Region of the buckets; plain.
         buckets: One bucket a role.
+        signing: What clients sign with: the identity of their pod, or keys in the file that
+            ``AWS_SHARED_CREDENTIALS_FILE`` names, which every pod with a grant finds without being told.
+        path_style: A bucket is named in the path and not in the host.
     """
 
     protocol: Literal["s3", "gcs"]
     endpoint: str
     region: str
     buckets: Mapping[BucketRole, Bucket]
+    signing: Literal["identity", "keys"] = "identity"
+    path_style: bool = False
+
+
+def object_keys_secret(service_account: str) -> str:
+    """Secret beside a service account with its keys of an object store whose clients sign with keys."""
+    return f"{service_account}-objects"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,13 +276,15 @@ class Database:
         host: DNS name.
         port: TCP port.
         admin: Credentials of the administrator; jobs create databases and users with them.
-        ca_bundle_url: Where clients find the certificates that sign the server's.
+        ca_bundle_url: Where clients find the certificates that sign the server's; empty where ``ca_certificates`` are.
+        ca_certificates: These certificates themselves (PEM), where no address has them.
     """
 
     host: pulumi.Output[str]
     port: pulumi.Output[int]
     admin: SecretRef
     ca_bundle_url: str
+    ca_certificates: pulumi.Output[str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,11 +295,15 @@ class Cache:
         host: DNS name of the primary.
         port: TCP port.
         auth: Property ``token`` holds the password.
+        ca_certificates: Certificates that sign the server's (PEM), where no public authority does.
+        tcp_port: The same port, plain: network policies open it.
     """
 
     host: pulumi.Output[str]
     port: pulumi.Output[int]
     auth: SecretRef
+    ca_certificates: pulumi.Output[str] | None = None
+    tcp_port: int = 6379
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,10 +313,14 @@ class SharedFiles:
     Attributes:
         csi_driver: Name of the CSI driver.
         volumes: Volume handles by access point name, for static PersistentVolumes.
+        attributes: What the driver wants of a volume besides its handle, by access point name.
     """
 
     csi_driver: str
     volumes: Mapping[str, pulumi.Output[str]]
+    attributes: Mapping[str, Mapping[str, pulumi.Output[str]]] = field(
+        default_factory=dict[str, Mapping[str, pulumi.Output[str]]]
+    )
 
 
 SecretStoreKind = Literal["aws-secrets-manager", "gcp-secret-manager", "in-cluster"]
@@ -268,13 +332,15 @@ class SecretStore:
 
     Attributes:
         kind: Which provider of External Secrets fits.
-        region: Region or location; plain.
+        region: Region or location; in a cluster the namespace that holds them; plain.
         entries: Credentials that the platform needs, by purpose (``litellm-master-key``, ``grafana-admin`` …).
+        account: Account or project that holds them, where the kind must be told; plain.
     """
 
     kind: SecretStoreKind
     region: str
     entries: Mapping[str, SecretRef]
+    account: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -379,6 +445,15 @@ class Identity(Protocol):
         ...
 
 
+@runtime_checkable
+class NamespacedIdentity(Identity, Protocol):
+    """An identity that puts objects beside the service account, and so needs the namespace first."""
+
+    def within(self, namespaces: Mapping[str, Sequence[pulumi.Resource]], parent: pulumi.Resource) -> Identity:
+        """The same, for service accounts of ``namespaces``: for each what must exist before something is put there."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Registry:
     """The container registry.
@@ -414,13 +489,16 @@ class DnsZone:
 
     Attributes:
         kind: Which DNS-01 solver of cert-manager fits.
-        id: The zone's id at the cloud.
+        id: The zone's id at the cloud; of Cloud DNS ``projects/<project>/managedZones/<zone>``.
         region: Region that the solver's API calls are signed for.
     """
 
     kind: Literal["route53", "cloud-dns"]
     id: str
     region: str
+
+
+ModelService = Literal["sagemaker", "vertex"]
 
 
 class ModelHosting(Protocol):
@@ -430,7 +508,7 @@ class ModelHosting(Protocol):
     """
 
     @property
-    def service(self) -> Literal["sagemaker", "vertex"]:
+    def service(self) -> ModelService:
         """Which service it is."""
         ...
 

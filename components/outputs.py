@@ -10,8 +10,8 @@ import pulumi
 from components.contract import Foundation
 
 
-def export(foundation: Foundation, models: Mapping[str, pulumi.Output[Any]]) -> None:
-    """Export the stack's outputs; ``models`` is what people want to know of each model, by name."""
+def export(foundation: Foundation, workloads: Mapping[str, Any]) -> None:
+    """Export the stack's outputs; ``workloads`` is what people want to know of each, by kind and name."""
     cluster = foundation.cluster
     pulumi.export("cloud", foundation.cloud)
     pulumi.export("region", foundation.region)
@@ -38,4 +38,5 @@ def export(foundation: Foundation, models: Mapping[str, pulumi.Output[Any]]) -> 
     pulumi.export("secrets", {purpose: ref.key for purpose, ref in foundation.secrets.entries.items()})
     pulumi.export("registry", foundation.registry.host)
     pulumi.export("modelVolumes", dict(foundation.files.volumes))
-    pulumi.export("models", dict(models))
+    for kind, known in workloads.items():
+        pulumi.export(kind, dict(known))

@@ -82,7 +82,9 @@ ChartName = Literal[
     "argo-workflows",
     "aws-load-balancer-controller",
     "cert-manager",
+    "cloudnative-pg",
     "cluster-autoscaler",
+    "csi-driver-nfs",
     "dcgm-exporter",
     "external-secrets",
     "gateway-crds",
@@ -99,11 +101,14 @@ ChartName = Literal[
     "kube-prometheus-stack",
     "kubeflow-trainer",
     "kuberay-operator",
+    "kyverno",
     "loki",
+    "metallb",
     "metrics-server",
     "milvus",
     "nvidia-device-plugin",
     "opentelemetry-collector",
+    "seaweedfs",
     "tempo",
     "velero",
     "volcano",
@@ -129,8 +134,17 @@ CHARTS: Final[dict[ChartName, Chart]] = {
     ),
     # renovate: datasource=docker depName=cert-manager packageName=quay.io/jetstack/charts/cert-manager
     "cert-manager": _chart("oci://quay.io/jetstack/charts", "cert-manager", version="v1.21.1"),
+    # 0.29 is the operator's 1.30, the last with Barman inside (docs/decisions/0017-stores-in-the-cluster.md).
+    # renovate: datasource=helm depName=cloudnative-pg registryUrl=https://cloudnative-pg.github.io/charts
+    "cloudnative-pg": _chart("https://cloudnative-pg.github.io/charts", "cloudnative-pg", version="0.29.0"),
     # renovate: datasource=helm depName=cluster-autoscaler registryUrl=https://kubernetes.github.io/autoscaler
     "cluster-autoscaler": _chart("https://kubernetes.github.io/autoscaler", "cluster-autoscaler", version="9.59.0"),
+    # renovate: datasource=helm depName=csi-driver-nfs registryUrl=https://raw.githubusercontent.com/kubernetes-csi/csi-driver-nfs/master/charts
+    "csi-driver-nfs": _chart(
+        "https://raw.githubusercontent.com/kubernetes-csi/csi-driver-nfs/master/charts",
+        "csi-driver-nfs",
+        version="4.13.4",
+    ),
     # renovate: datasource=helm depName=dcgm-exporter registryUrl=https://nvidia.github.io/dcgm-exporter/helm-charts
     "dcgm-exporter": _chart("https://nvidia.github.io/dcgm-exporter/helm-charts", "dcgm-exporter", version="4.8.2"),
     # renovate: datasource=helm depName=external-secrets registryUrl=https://charts.external-secrets.io
@@ -159,8 +173,12 @@ CHARTS: Final[dict[ChartName, Chart]] = {
     "kubeflow-trainer": _chart("oci://ghcr.io/kubeflow/charts", "kubeflow-trainer", version="2.3.0"),
     # renovate: datasource=helm depName=kuberay-operator registryUrl=https://ray-project.github.io/kuberay-helm
     "kuberay-operator": _chart("https://ray-project.github.io/kuberay-helm", "kuberay-operator", version="1.7.0"),
+    # renovate: datasource=helm depName=kyverno registryUrl=https://kyverno.github.io/kyverno
+    "kyverno": _chart("https://kyverno.github.io/kyverno", "kyverno", version="3.9.0"),
     # renovate: datasource=docker depName=loki packageName=ghcr.io/grafana-community/helm-charts/loki
     "loki": _chart(_GRAFANA, "loki", version="18.11.0"),
+    # renovate: datasource=helm depName=metallb registryUrl=https://metallb.github.io/metallb
+    "metallb": _chart("https://metallb.github.io/metallb", "metallb", version="0.16.1"),
     # renovate: datasource=helm depName=metrics-server registryUrl=https://kubernetes-sigs.github.io/metrics-server
     "metrics-server": _chart("https://kubernetes-sigs.github.io/metrics-server", "metrics-server", version="3.13.1"),
     # renovate: datasource=helm depName=milvus registryUrl=https://zilliztech.github.io/milvus-helm
@@ -173,6 +191,8 @@ CHARTS: Final[dict[ChartName, Chart]] = {
     "opentelemetry-collector": _chart(
         "https://open-telemetry.github.io/opentelemetry-helm-charts", "opentelemetry-collector", version="0.170.0"
     ),
+    # renovate: datasource=helm depName=seaweedfs registryUrl=https://seaweedfs.github.io/seaweedfs/helm
+    "seaweedfs": _chart("https://seaweedfs.github.io/seaweedfs/helm", "seaweedfs", version="4.44.0"),
     # The single process: tempo-distributed wants Kafka since 3.0.
     # renovate: datasource=docker depName=tempo packageName=ghcr.io/grafana-community/helm-charts/tempo
     "tempo": _chart(_GRAFANA, "tempo", version="2.2.4"),
@@ -200,9 +220,11 @@ ImageName = Literal[
     "mlflow",
     "mysql",
     "postgres-client",
+    "postgresql",
     "pytorch",
     "ray",
     "triton",
+    "valkey",
     "vllm",
 ]
 
@@ -242,6 +264,9 @@ IMAGES: Final[dict[ImageName, str]] = {
     # A client of the server's own major version (database.engineVersion).
     # renovate: datasource=docker depName=docker.io/library/postgres versioning=docker
     "postgres-client": _image("docker.io/library/postgres", version="17.10-alpine"),
+    # The variant with Barman's tools, which back the server up. Its major version is database.engineVersion.
+    # renovate: datasource=docker depName=ghcr.io/cloudnative-pg/postgresql versioning=docker
+    "postgresql": _image("ghcr.io/cloudnative-pg/postgresql", version="17.10-system-trixie"),
     # Ray and its Python: drivers and workers must have the same of both. The newest that samples of KubeRay 1.7 run.
     # tests/data_plane/requirements-ray.txt has the same version.
     # renovate: datasource=docker depName=docker.io/rayproject/ray versioning=docker
@@ -249,6 +274,8 @@ IMAGES: Final[dict[ImageName, str]] = {
     # The variant with the TensorRT-LLM backend.
     # renovate: datasource=docker depName=nvcr.io/nvidia/tritonserver versioning=docker
     "triton": _image("nvcr.io/nvidia/tritonserver", version="26.07-trtllm-python-py3"),
+    # renovate: datasource=docker depName=docker.io/valkey/valkey versioning=docker
+    "valkey": _image("docker.io/valkey/valkey", version="8.1.8-alpine"),
     # Its image has a user that is not root (2000), and it finishes its answers when told to stop (since 0.18).
     # renovate: datasource=docker depName=docker.io/vllm/vllm-openai
     "vllm": _image("docker.io/vllm/vllm-openai", version="v0.28.0"),

@@ -14,9 +14,9 @@ from pulumi_aws import elasticache
 
 from components.aws.access import store_security_group
 from components.aws.alarms import Alarm, metric_alarm
-from components.aws.credentials import Credential, Generated
 from components.aws.secrets import SecretVault, keep
 from components.contract import SecretRef
+from components.credentials import Credential, Generated
 
 PORT: Final = 6379
 

@@ -14,7 +14,6 @@ from components.aws.alarms import Alarms, AlarmsArgs
 from components.aws.budget import Budget, BudgetArgs
 from components.aws.cache import Cache, CacheArgs
 from components.aws.compute import ComputeArgs, build_compute
-from components.aws.credentials import supplied
 from components.aws.database import CA_BUNDLE_URL, Database, DatabaseArgs
 from components.aws.files import CSI_DRIVER, AccessPoint, Files, FilesArgs
 from components.aws.identity import AwsIdentity
@@ -26,6 +25,7 @@ from components.aws.policy import Account
 from components.aws.registry import Registry, RegistryArgs
 from components.aws.replication import REPLICATED, Replication, ReplicationArgs
 from components.aws.secrets import Secrets, SecretsArgs, SecretVault
+from components.credentials import declared
 from components.settings import Settings
 
 
@@ -153,15 +153,7 @@ class AwsFoundation(pulumi.ComponentResource):
             f"{name}-secrets",
             SecretsArgs(
                 vault=vault,
-                more=[
-                    supplied(entry, f"{reader}; the operator fills it in.", *properties)
-                    for reader, entries in (
-                        ("Argo CD", settings.platform.delivery.supplied),
-                        ("Alertmanager", settings.platform.alerting.supplied),
-                        ("Grafana", settings.platform.grafana.supplied),
-                    )
-                    for entry, properties in entries.items()
-                ],
+                more=list(declared(settings)),
             ),
             child,
         )

@@ -9,8 +9,8 @@ import pulumi
 from pulumi_aws import secretsmanager
 from pulumi_random import RandomPassword
 
-from components.aws.credentials import CATALOGUE, Credential, Generated
 from components.contract import SecretRef
+from components.credentials import CATALOGUE, Credential, Generated
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -188,7 +188,11 @@ def location(store: ObjectStore) -> dict[str, Any]:
             return {
                 **common,
                 "provider": "aws",
-                "config": {"region": store.region, "s3Url": f"https://{store.endpoint}"},
+                "config": {
+                    "region": store.region,
+                    "s3Url": f"https://{store.endpoint}",
+                    **({"s3ForcePathStyle": "true"} if store.path_style else {}),
+                },
             }
         case "gcs":
             return {**common, "provider": "gcp"}

@@ -75,16 +75,19 @@ class Databases(pulumi.ComponentResource):
             parent=self,
             after=args.secrets_ready,
         )
-        certificates = CustomResource(
-            f"{name}-certificates",
-            api_version=API,
-            kind="ClusterSecretStore",
-            metadata=meta.ObjectMetaArgs(name=CA_STORE),
-            spec=certificate_store(site.foundation.database.ca_bundle_url),
-            # The definition and its webhook.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.secrets_ready)),
-        )
-        self.ready = (admin, certificates)
+        if site.foundation.database.ca_certificates is not None:
+            self.ready = (admin,)
+        else:
+            certificates = CustomResource(
+                f"{name}-certificates",
+                api_version=API,
+                kind="ClusterSecretStore",
+                metadata=meta.ObjectMetaArgs(name=CA_STORE),
+                spec=certificate_store(site.foundation.database.ca_bundle_url),
+                # The definition and its webhook.
+                opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.secrets_ready)),
+            )
+            self.ready = (admin, certificates)
         self.register_outputs({})
 
 
@@ -219,7 +222,14 @@ def _certificates(
     site: Site,
     parent: pulumi.Resource,
     after: Sequence[pulumi.Resource],
-) -> CustomResource:
+) -> pulumi.Resource:
+    if (known := site.foundation.database.ca_certificates) is not None:
+        return core.v1.Secret(
+            name,
+            metadata=meta.ObjectMetaArgs(name=secret_name, namespace=namespace),
+            string_data={CA_KEY: known},
+            opts=pulumi.ResourceOptions(parent=parent, depends_on=list(site.namespaces[namespace])),
+        )
     return CustomResource(
         name,
         api_version=API,

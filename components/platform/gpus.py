@@ -59,7 +59,7 @@ class Gpus(pulumi.ComponentResource):
         site, settings = args.site, args.site.settings.gpus
         cluster = site.foundation.cluster
         refuse_unknown_models(settings.time_slicing, cluster.pools)
-        if not any(pool.role in GPU_ROLES for pool in cluster.pools):
+        if not any(pool.role in GPU_ROLES for pool in cluster.pools) or cluster.gpu_software == "provided":
             self.ready = ()
         elif cluster.gpu_software == "operator":
             self.ready = (self._operator(name, site),)

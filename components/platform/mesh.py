@@ -132,7 +132,7 @@ class Mesh(pulumi.ComponentResource):
             "istio-cni",
             release_name="istio-cni",
             namespace=NAMESPACE,
-            values=cni_values(),
+            values=cni_values(site),
             parent=self,
             after=[istiod],  # for upgrades: an agent may be older than the control plane, and not newer
         )
@@ -276,11 +276,13 @@ def istiod_values(site: Site) -> dict[str, Any]:
     }
 
 
-def cni_values() -> dict[str, Any]:
+def cni_values(site: Site) -> dict[str, Any]:
     """Values of the CNI agent, which runs on every node and only works when pods come and go."""
+    layout = site.foundation.cluster.node_layout
     return {
         "profile": "ambient",
-        "global": {"logAsJson": True},
+        # Where a node keeps the plugins of its network, if not in the usual place.
+        "global": {"logAsJson": True, **({"platform": layout} if layout else {})},
         "resources": {"requests": {"cpu": "25m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
     }
 

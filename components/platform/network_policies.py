@@ -21,8 +21,7 @@ PROBES: Final = AddressRange(cidr="169.254.7.127/32")
 _TUNNEL_CLIENTS: Final = frozenset({"istio-ingress"})
 # The cluster's own namespace: it is not closed, the cloud keeps its parts there.
 _OPEN_NAMESPACES: Final = frozenset({"kube-system"})
-_DNS: Final = Pods(namespace="kube-system", labels={"k8s-app": "kube-dns"})
-_DNS_PORT: Final = 53
+_HTTPS: Final = 443
 _ANYWHERE: Final = AddressRange(cidr="0.0.0.0/0")
 
 CLOSED: Final = "default-deny"
@@ -89,7 +88,7 @@ def network_policies(
             ways.why.add("probes of the kubelet, as the mesh rewrites them")
     for opening in openings:
         _open(opening, networks, found, in_mesh)
-    return {name: tuple(_policies(found[name])) for name in sorted(closed)}
+    return {name: tuple(_policies(found[name], networks)) for name in sorted(closed)}
 
 
 def _open(
@@ -110,8 +109,8 @@ def _open(
             raise ValueError(f"an opening names the namespace {own.namespace}, which nobody creates ({what})")
         ways = found[own.namespace][_selector(own)]
         ways.why.add(what)
-        for key in _peers(peer, networks):
-            ways.add(direction, key, ports)
+        for key, https_port in _peers(peer, networks):
+            ways.add(direction, key, {https_port if port == _HTTPS else port for port in ports})
 
 
 def _through_the_mesh(source: Peer, target: Peer, in_mesh: frozenset[str]) -> bool:
@@ -123,12 +122,21 @@ def _through_the_mesh(source: Peer, target: Peer, in_mesh: frozenset[str]) -> bo
     )
 
 
-def _peers(peer: Peer, networks: Networks) -> tuple[_PeerKey, ...]:
+def _peers(peer: Peer, networks: Networks) -> tuple[tuple[_PeerKey, int], ...]:
+    """Each with the port that stands behind its 443: policies are judged after a service's port was translated."""
     if isinstance(peer, Pods):
-        return ((peer.namespace, _selector(peer)),)
+        return (((peer.namespace, _selector(peer)), _HTTPS),)
     if peer == "dns":
-        return ((_DNS.namespace, _selector(_DNS)),)
-    return ranges(peer, networks)
+        return (((networks.dns.namespace, tuple(sorted(networks.dns.labels))), _HTTPS),)
+    pods = {
+        "stores": networks.store_pods,
+        "cloud-apis": networks.cloud_api_pods,
+        "control-plane": networks.control_plane_pods,
+    }.get(peer, ())
+    return (
+        *((one, one.https_port) for one in ranges(peer, networks)),
+        *(((one.namespace, ()), one.https_port) for one in pods),
+    )
 
 
 def ranges(outside: Outside, networks: Networks) -> tuple[AddressRange, ...]:
@@ -148,7 +156,7 @@ def ranges(outside: Outside, networks: Networks) -> tuple[AddressRange, ...]:
     }[outside]
 
 
-def _policies(selected: Mapping[_Selector, _Ways]) -> Iterable[PolicySpec]:
+def _policies(selected: Mapping[_Selector, _Ways], networks: Networks) -> Iterable[PolicySpec]:
     yield PolicySpec(
         name=CLOSED, spec={"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}, why=("nothing, in or out",)
     )
@@ -157,7 +165,7 @@ def _policies(selected: Mapping[_Selector, _Ways]) -> Iterable[PolicySpec]:
         ways = selected.get(selector, _Ways())
         egress = _rules("egress", ways)
         if not selector:
-            egress = [_dns_rule(), *egress]
+            egress = [_dns_rule(networks), *egress]
         spec: dict[str, Any] = {"podSelector": _label_selector(selector), "policyTypes": []}
         if ingress := _rules("ingress", ways):
             spec["policyTypes"].append("Ingress")
@@ -185,9 +193,11 @@ def _rules(direction: str, ways: _Ways) -> list[dict[str, Any]]:
     return rules
 
 
-def _dns_rule() -> dict[str, Any]:
-    ports = [{"protocol": protocol, "port": _DNS_PORT} for protocol in ("UDP", "TCP")]
-    return {"to": [_peer_spec((_DNS.namespace, _selector(_DNS)))], "ports": ports}
+def _dns_rule(networks: Networks) -> dict[str, Any]:
+    dns = networks.dns
+    ports = [{"protocol": protocol, "port": dns.port} for protocol in ("UDP", "TCP")]
+    answering = (tuple(sorted(dns.labels)), *((("k8s-app", cache),) for cache in networks.dns_caches))
+    return {"to": [_peer_spec((dns.namespace, selector)) for selector in answering], "ports": ports}
 
 
 def _peer_spec(peer: _PeerKey) -> dict[str, Any]:

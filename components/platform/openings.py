@@ -94,7 +94,6 @@ _TRAINING: Final = Pods(namespace="mlops-training")
 
 _HTTPS: Final = 443
 _LITELLM_PORT: Final = 4000
-_MILVUS_PORT: Final = 19530
 _MLFLOW_PORT: Final = 5000
 _MODEL_PORTS: Final = (8000, 8001, 8080)  # vLLM and Triton HTTP, Triton gRPC, KServe's own runtimes
 _MODEL_METRICS: Final = (8000, 8002, 8080)  # vLLM, Triton, KServe's own runtimes
@@ -131,7 +130,6 @@ _BETWEEN_NAMESPACES: Final = (
     Opening(source=_TRAINING, target=LITELLM, ports=(_LITELLM_PORT,), why="Evaluations call the models they judge."),
     Opening(source=_SERVING, target=_SERVING, ports=_MODEL_PORTS, why="The model gateway calls the models."),
     Opening(source=_SERVING, target="cloud-apis", ports=(_HTTPS,), why="Models are loaded from the object store."),
-    Opening(source=_SERVING, target=MILVUS, ports=(_MILVUS_PORT,), why="Retrieval for augmented generation."),
     Opening(source=_MONITORING, target="api-server", ports=(_HTTPS,), why="What there is to watch is listed there."),
     Opening(source=_MONITORING, target="cloud-apis", ports=(_HTTPS,), why="Logs and traces go to the object store."),
     Opening(source=SCRAPER, target="nodes", ports=(9100, 10250), why="Metrics of nodes and of their containers."),

@@ -218,6 +218,7 @@ class Pipelines(pulumi.ComponentResource):
             USER_INTERFACE: (ObjectGrant(bucket="pipelines", access="read", prefix=PREFIX),),
             RUNNER: (
                 own,
+                ObjectGrant(bucket="pipelines", access="read-write", prefix="releases/"),  # what releases keep
                 ObjectGrant(bucket="data", access="read-write"),
                 ObjectGrant(bucket="models", access="read-write"),
                 ARTIFACTS,

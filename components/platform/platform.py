@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import pulumi
 
-from components.contract import Foundation
+from components.contract import Foundation, NamespacedIdentity
 from components.platform import (
     autoscaling,
     backups,
@@ -38,7 +38,8 @@ from components.platform.namespaces import Namespaces, NamespacesArgs
 from components.platform.observability import component as observability
 from components.platform.observability.component import Observability, ObservabilityArgs
 from components.platform.observability.rules import ModelObjective
-from components.platform.openings import Opening
+from components.platform.openings import Namespace, Opening, team_namespace
+from components.platform.quotas import Allowance, combined
 from components.platform.routes import Backend, Rule, route
 from components.platform.scheduling import Scheduling, SchedulingArgs
 from components.platform.secrets import SecretSync, SecretSyncArgs
@@ -57,6 +58,8 @@ class PlatformArgs:
         models: What the model gateway offers of the stack's own models.
         openings: Ways that workloads need.
         objectives: What is promised of the stack's own models.
+        entries: Entries of the secret store that workloads read.
+        allowances: What workloads may ask for besides their namespaces' shares.
     """
 
     foundation: Foundation
@@ -64,6 +67,8 @@ class PlatformArgs:
     models: Sequence[GatewayModel] = ()
     openings: Sequence[Opening] = ()
     objectives: Sequence[ModelObjective] = ()
+    entries: Sequence[str] = ()
+    allowances: Mapping[Namespace, Allowance] = field(default_factory=dict[Namespace, Allowance])
 
 
 class Platform(pulumi.ComponentResource):
@@ -108,7 +113,11 @@ class Platform(pulumi.ComponentResource):
                 openings=[*openings(site), *args.openings],
                 settings=settings.platform.isolation,
                 kubernetes_minor=args.foundation.cluster.kubernetes_version,
-                more={**ml_systems.allowances(settings.platform), **observability.allowances(settings.platform)},
+                more=combined(
+                    ml_systems.allowances(settings.platform),
+                    observability.allowances(settings.platform),
+                    args.allowances,
+                ),
                 exceptions=backups.pod_security(settings.platform.backups),
                 annotations=scheduling.namespace_annotations(settings.teams),
             ),
@@ -117,12 +126,16 @@ class Platform(pulumi.ComponentResource):
         # Pods start only where there are nodes, DNS and volumes: whoever waits for a namespace waits for these too.
         cluster = args.foundation.cluster.ready
         made = {title: (*some, *cluster) for title, some in namespaces.resources.items()}
-        return replace(site, namespaces=made), namespaces
+        identity = args.foundation.identity
+        if isinstance(identity, NamespacedIdentity):  # it puts credentials into namespaces, which must be there
+            teams = {team_namespace(team): (*some, *cluster) for team, some in namespaces.team_resources.items()}
+            identity = identity.within({**made, **teams}, parent=self)
+        return replace(site, foundation=replace(site.foundation, identity=identity), namespaces=made), namespaces
 
     def _install(self, name: str, args: PlatformArgs, namespaces: Namespaces) -> Iterator[pulumi.Resource]:
         site, settings = self.site, self.site.settings
         there = self.installed
-        yield from self._credentials(name, there)
+        yield from self._credentials(name, args.entries, there)
         yield from self._ways_in(name, there)
         yield from self._engines(name, there)
         if settings.delivery.enabled:
@@ -139,10 +152,10 @@ class Platform(pulumi.ComponentResource):
             watching = ObservabilityArgs(site=site, there=there, models=args.objectives)
             yield from Observability(f"{name}-observability", watching, self._child).ready
 
-    def _credentials(self, name: str, there: Installed) -> Iterator[pulumi.Resource]:
+    def _credentials(self, name: str, entries: Sequence[str], there: Installed) -> Iterator[pulumi.Resource]:
         site, settings = self.site, self.site.settings
         if settings.secrets.enabled:
-            wanted = SecretSyncArgs(site=site, entries=list(secret_entries(site)))
+            wanted = SecretSyncArgs(site=site, entries=[*secret_entries(site), *entries])
             there.secrets = SecretSync(f"{name}-secrets", wanted, self._child).ready
             yield from there.secrets
         if wants_databases(settings):

@@ -212,6 +212,15 @@ def together(one: Allowance, other: Allowance | None) -> Allowance:
     )
 
 
+def combined(*some: Mapping[Namespace, Allowance]) -> dict[Namespace, Allowance]:
+    """All allowances, added up by namespace."""
+    found: dict[Namespace, Allowance] = {}
+    for allowances in some:
+        for namespace, one in allowances.items():
+            found[namespace] = together(one, found.get(namespace))
+    return found
+
+
 def quota_specs(allowance: Allowance) -> dict[str, dict[str, Any]]:
     """Specifications of the ResourceQuotas of a namespace, by name.
 

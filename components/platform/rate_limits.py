@@ -12,7 +12,7 @@ import pulumi
 from pulumi_kubernetes import apps, core, policy
 from pulumi_kubernetes.meta import v1 as meta
 
-from components.platform import envoy
+from components.platform import caches, envoy
 from components.platform.confinement import (
     config_files,
     container_security,
@@ -40,7 +40,6 @@ _SECRET: Final = "ratelimit-cache-auth"
 _HTTP_PORT: Final = 8080
 _METRICS_PORT: Final = 9090
 _USER: Final = 65532  # of distroless images
-_CACHE_PORT: Final = 6379  # of every cache that speaks the protocol
 
 
 def counts_globally(site: Site) -> bool:
@@ -57,7 +56,12 @@ def openings(site: Site) -> tuple[Opening, ...]:
         Opening(
             source=GATEWAY, target=SERVICE_PODS, ports=(envoy.COUNTER_PORT,), why="The gateway asks for every request."
         ),
-        Opening(source=SERVICE_PODS, target="stores", ports=(_CACHE_PORT,), why="The counts are kept in the cache."),
+        Opening(
+            source=SERVICE_PODS,
+            target="stores",
+            ports=(site.foundation.cache.tcp_port,),
+            why="The counts are kept in the cache.",
+        ),
         Opening(source=SCRAPER, target=SERVICE_PODS, ports=(_METRICS_PORT,), why="Metrics: who is near a limit."),
     )
 
@@ -129,7 +133,14 @@ class RateLimits(pulumi.ComponentResource):
                     spec=_pod(site, account, configuration),
                 ),
             ),
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[*site.namespaces[NAMESPACE], password]),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                depends_on=[
+                    *site.namespaces[NAMESPACE],
+                    password,
+                    *caches.certificates(name, namespace=NAMESPACE, site=site, parent=self),
+                ],
+            ),
         )
         if site.highly_available:
             policy.v1.PodDisruptionBudget(
@@ -186,10 +197,10 @@ def _pod(site: Site, account: core.v1.ServiceAccount, configuration: core.v1.Con
                 ),
                 resources=resources("50m", "64Mi", "128Mi"),
                 security_context=container_security(),
-                volume_mounts=[mount("limits", "/data/ratelimit/config", read_only=True)],
+                volume_mounts=[mount("limits", "/data/ratelimit/config", read_only=True), *caches.mounts(site)],
             )
         ],
-        volumes=[config_files("limits", name_of(configuration))],
+        volumes=[config_files("limits", name_of(configuration)), *caches.volumes(site)],
     )
 
 
@@ -209,6 +220,7 @@ def _environment(site: Site) -> list[core.v1.EnvVarArgs]:
         "REDIS_SOCKET_TYPE": "tcp",
         "REDIS_URL": pulumi.Output.format("{0}:{1}", cache.host, cache.port.apply(str)),
         "REDIS_TLS": "true",
+        **({"REDIS_TLS_CACERT": caches.CA_PATH} if caches.is_private(site) else {}),
     }
     return [*plain(variables), from_secret("REDIS_AUTH", _SECRET, "token")]
 

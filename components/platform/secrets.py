@@ -232,10 +232,30 @@ def provider_of(store: SecretStore) -> dict[str, Any]:
                 }
             }
         case "gcp-secret-manager":
-            # Project, cluster and location are read from the metadata server.
-            return {"gcpsm": {"auth": {"workloadIdentity": {"serviceAccountRef": account}}}}
+            # Cluster and location are read from the metadata server.
+            return {
+                "gcpsm": {
+                    "projectID": store.account,
+                    "auth": {"workloadIdentity": {"serviceAccountRef": account}},
+                }
+            }
         case "in-cluster":
-            raise pulumi.RunError("a secret store in the cluster is not supported yet")
+            # Secrets of one namespace, which the operator's account may get by name and nobody else may read.
+            return {
+                "kubernetes": {
+                    "remoteNamespace": store.region,
+                    "server": {
+                        "url": "https://kubernetes.default.svc",
+                        "caProvider": {
+                            "type": "ConfigMap",
+                            "name": "kube-root-ca.crt",  # Kubernetes keeps it in every namespace
+                            "namespace": _NAMESPACE,
+                            "key": "ca.crt",
+                        },
+                    },
+                    "auth": {"serviceAccount": account},
+                }
+            }
 
 
 def values(site: Site, annotations: Mapping[str, pulumi.Input[str]]) -> dict[str, Any]:

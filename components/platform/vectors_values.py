@@ -10,7 +10,7 @@ from typing import Any, Final
 import pulumi
 
 from components.capacity import Request
-from components.contract import ROLE_LABEL, ObjectStore
+from components.contract import ROLE_LABEL, ObjectStore, object_keys_secret
 from components.platform.confinement import CONTAINER_SECURITY
 from components.platform.placement import spread
 from components.platform.site import Site
@@ -140,12 +140,22 @@ def values(site: Site, annotations: Mapping[str, pulumi.Input[str]]) -> dict[str
             "valueFrom": {"secretKeyRef": {"name": ROOT_SECRET, "key": "password"}},
         }
     ]
+    if site.foundation.objects.signing == "keys":
+        for part in deployed:
+            chosen[part.key]["extraEnv"] = [*chosen[part.key].get("extraEnv", ()), *_object_keys()]
     if cluster:
         chosen["mixCoordinator"]["activeStandby"] = {"enabled": chosen["mixCoordinator"]["replicas"] > 1}
     else:
         # Everything that must survive is in the object store and with the metadata servers.
         chosen["standalone"]["persistence"] = {"enabled": False}
     return chosen
+
+
+def _object_keys() -> list[dict[str, Any]]:
+    """Milvus' own names of a pair of keys: it reads those of AWS' clients only together with an identity."""
+    secret = object_keys_secret(ACCOUNT)
+    names = {"MINIO_ACCESS_KEY_ID": "AWS_ACCESS_KEY_ID", "MINIO_SECRET_ACCESS_KEY": "AWS_SECRET_ACCESS_KEY"}
+    return [{"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}} for name, key in names.items()]
 
 
 def _part_values(part: Part) -> dict[str, Any]:
@@ -183,7 +193,7 @@ def object_store(store: ObjectStore) -> dict[str, Any]:
         "useSSL": True,
         "bucketName": store.buckets["vectors"].name,
         "rootPath": ROOT_PATH,
-        "useIAM": True,
+        "useIAM": store.signing == "identity",
         "cloudProvider": "aws" if store.protocol == "s3" else "gcp",
         "region": store.region,
     }

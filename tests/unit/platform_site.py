@@ -10,11 +10,12 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from components import contract
-from components.aws.credentials import CATALOGUE
+from components.credentials import CATALOGUE
 from components.platform.openings import Namespace
 from components.platform.site import Site
 from components.settings.platform import PlatformSettings
 from components.settings.teams import TeamSettings
+from workloads.images import NAMES as IMAGE_NAMES
 
 NETWORKS = contract.Networks(
     api_server=(contract.AddressRange(cidr="172.20.0.1/32"), contract.AddressRange(cidr="10.0.0.0/18")),
@@ -123,7 +124,11 @@ def site(
         files=contract.SharedFiles(csi_driver="efs.csi.aws.com", volumes={}),
         secrets=contract.SecretStore(kind="aws-secrets-manager", region="us-east-1", entries=_Entries()),
         identity=identities or Identities(),
-        registry=contract.Registry(host=output("registry.test"), repositories={}, mirrors={}),
+        registry=contract.Registry(
+            host=output("registry.test"),
+            repositories={name: output(f"registry.test/{name}") for name in IMAGE_NAMES},
+            mirrors={},
+        ),
         load_balancers=contract.LoadBalancers(
             annotations={"internal": {"test/scheme": "internal"}, "internet-facing": {"test/scheme": "public"}},
             ready=(),

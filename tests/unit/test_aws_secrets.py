@@ -9,8 +9,8 @@ import pytest
 from aws_stack import KEY, PREFIX, hidden, run
 from conftest import Recorder
 
-from components.aws.credentials import CATALOGUE, Credential, Generated, supplied
 from components.aws.secrets import Secrets, SecretsArgs, SecretVault, keep
+from components.credentials import CATALOGUE, Credential, Generated, supplied
 
 pytestmark = pytest.mark.unit
 VAULT = SecretVault(prefix=PREFIX, kms_key_arn=KEY, recovery_window_days=0)

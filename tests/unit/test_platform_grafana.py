@@ -21,7 +21,7 @@ from conftest import Recorder
 from platform_site import options, site
 from pydantic import ValidationError
 
-from components.aws.credentials import CATALOGUE
+from components.credentials import CATALOGUE
 from components.platform.observability import component
 from components.platform.observability.grafana import (
     Dashboards,

@@ -15,8 +15,8 @@ from conftest import Recorder
 from platform_site import Identities, options, site
 from pydantic import ValidationError
 
-from components.aws.credentials import CATALOGUE
 from components.contract import ObjectGrant
+from components.credentials import CATALOGUE
 from components.platform.kustomize import (
     Kustomized,
     KustomizedArgs,

@@ -11,6 +11,9 @@ from components.platform.observability import rules
 from components.platform.observability.rules import ModelObjective, SiteFacts, runbook_url
 from components.settings.platform import PlatformSettings
 from workloads.models.alerts import ALERT as CANARY
+from workloads.preprocess.alerts import ALERT as DATASET
+from workloads.release import alerts as releases
+from workloads.retrieval.alerts import NAMES as RETRIEVAL
 
 pytestmark = pytest.mark.unit
 
@@ -28,7 +31,7 @@ ALERTS = {
 }
 
 
-NAMES = {*ALERTS, CANARY}
+NAMES = {*ALERTS, CANARY, DATASET, *RETRIEVAL, releases.FAILED, releases.LATE}
 
 
 def sections() -> dict[tuple[str, str], str]:

@@ -99,7 +99,7 @@ def test_settings_of_other_namespaces_are_left_alone():
 def test_every_problem_is_reported_at_once_with_its_path():
     allowed = ", ".join(field.alias or "" for field in Settings.model_fields.values())
     lines = refused(
-        cloud="gcp",
+        cloud="azure",
         nodeGroups=[group(minSize=3, maxSize=1, spot=True)],
         database={"storageGib": 1},
         aws={"drRegion": "us-east-1"},
@@ -107,7 +107,7 @@ def test_every_problem_is_reported_at_once_with_its_path():
         owned="typo",
     )
     assert lines == [
-        "cloud: must be aws, the only foundation that is built so far; got gcp",
+        "cloud: must be aws, gcp or onprem; got azure",
         "nodeGroups[0].maxSize: must be at least minSize 3; got 1",
         "nodeGroups[0].spot: unknown setting; allowed: name, role, capacity, instanceTypes, minSize, maxSize, "
         "desiredSize, rootVolumeGib, zones",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from components.capacity.ec2 import CATALOGUE, REGIONS, shape_of
+from components.capacity.clouds import CATALOGUES, families_of, shape_of
 from components.capacity.prices import load
 from workloads.managed.machines import HOURLY_USD
 from workloads.models.plan import Facts, Group
@@ -17,22 +17,24 @@ _DISK_GIB = 100  # of a node that is only proposed; GPU types have an instance s
 
 def facts_of(settings: Settings) -> Facts:
     """What plans need to know of the stack."""
-    region, serving, prices = settings.aws.region, settings.platform.serving, load()
-    families = REGIONS[region].families
-    hourly = {kind: prices.find(f"ec2/{kind}", region) for kind in CATALOGUE}
+    region, serving, prices = settings.region, settings.platform.serving, load()
+    catalogue, families = CATALOGUES[settings.cloud], families_of(settings.cloud, region)
+    hourly = {kind: prices.find(f"{catalogue.price_prefix}/{kind}", region) for kind in catalogue.machines}
     return Facts(
         region=region,
-        objects="s3",
+        objects="gcs" if settings.cloud == "gcp" else "s3",
         groups=tuple(
             Group(
                 name=group.name,
-                shapes=tuple(shape_of(kind, group.root_volume_gib) for kind in group.instance_types),
+                shapes=settings.shapes(group),
                 max_size=group.max_size,
             )
             for group in settings.node_groups
             if group.role == "gpu-inference"
         ),
-        offered=tuple(shape_of(kind.name, _DISK_GIB) for kind in CATALOGUE.values() if kind.family in families),
+        offered=tuple(
+            shape_of(kind.name, _DISK_GIB) for kind in catalogue.machines.values() if kind.family in families
+        ),
         hourly_usd={**{kind: price for kind, price in hourly.items() if price is not None}, **HOURLY_USD},
         cold_start=serving.cold_start,
         answer_seconds=serving.answer_seconds,

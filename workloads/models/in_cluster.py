@@ -32,6 +32,7 @@ def surroundings(args: VersionArgs, grants: Sequence[Grant]) -> tuple[pulumi.Res
         claim=args.version.name,
         namespace=args.spec.namespace,
         handle=args.weights.volume,
+        attributes=args.site.foundation.files.attributes.get(args.weights.location.place, {}),
         site=args.site,
         parent=args.parent,
         after=args.after,

@@ -45,7 +45,7 @@ def stack_models(settings: Settings, *, prefix: str) -> StackModels:
         prefix: ``<project>-<stack>``: names at the cloud start with it.
     """
     facts = facts_of(settings)
-    specs = specs_of(settings.models, prefix=prefix, region=settings.aws.region, owner=settings.owner)
+    specs = specs_of(settings.models, prefix=prefix, region=settings.region, owner=settings.owner)
     plans: dict[str, Plan] = {}
     for spec in specs:
         found = plan(spec, facts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pulumi
 from pulumi_kubernetes.core import v1 as core
@@ -21,6 +21,7 @@ def shared_volume(
     claim: str,
     namespace: str,
     handle: pulumi.Input[str],
+    attributes: Mapping[str, pulumi.Input[str]],
     site: Site,
     parent: pulumi.Resource,
     after: Sequence[pulumi.Resource],
@@ -32,6 +33,7 @@ def shared_volume(
         claim: Name of the claim.
         namespace: Its namespace.
         handle: The file system, as its CSI driver knows it.
+        attributes: What the driver wants besides.
         site: Where it is installed.
         parent: The model's component.
         after: The namespace.
@@ -49,7 +51,10 @@ def shared_volume(
                 api_version="v1", kind="PersistentVolumeClaim", name=claim, namespace=namespace
             ),
             csi=core.CSIPersistentVolumeSourceArgs(
-                driver=site.foundation.files.csi_driver, volume_handle=handle, read_only=True
+                driver=site.foundation.files.csi_driver,
+                volume_handle=handle,
+                volume_attributes=dict(attributes) or None,
+                read_only=True,
             ),
         ),
         opts=opts,

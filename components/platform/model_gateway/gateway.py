@@ -37,7 +37,6 @@ from components.platform.site import Site
 from components.settings.platform import PlatformSettings
 
 _POSTGRES: Final = 5432
-_REDIS: Final = 6379
 _HTTPS: Final = 443
 _DATABASE: Final = "litellm"
 _DATABASE_ENTRY: Final = "litellm-database"
@@ -58,7 +57,12 @@ _MARGIN_SECONDS: Final = 30
 def openings(site: Site) -> tuple[Opening, ...]:
     """Ways of LiteLLM and its jobs. Those to models are declared with the namespaces, where models are."""
     ways = (
-        Opening(source=LITELLM, target="stores", ports=(_POSTGRES, _REDIS), why="Keys, budgets, answers, limits."),
+        Opening(
+            source=LITELLM,
+            target="stores",
+            ports=(_POSTGRES, site.foundation.cache.tcp_port),
+            why="Keys, budgets, answers, limits.",
+        ),
         Opening(source=LITELLM, target="cloud-apis", ports=(_HTTPS,), why="Hosted models, and the token for them."),
         Opening(source=MIGRATIONS, target="stores", ports=(_POSTGRES,), why="Tables are brought to the release's."),
         Opening(source=TEAMS, target=LITELLM, ports=(PORT,), why="Teams are made as they are declared."),

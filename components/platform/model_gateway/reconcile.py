@@ -81,6 +81,10 @@ class Gateway:
         """Create a key of which the value is known already."""
         self._call("POST", "/key/generate", {**settings, "key": key})
 
+    def update_key(self, key: str, settings: dict[str, Any]) -> None:
+        """Change what is named of a key."""
+        self._call("POST", "/key/update", {**settings, "key": key})
+
     def delete_key(self, alias: str) -> None:
         """Delete the key with an alias, where there is one."""
         try:

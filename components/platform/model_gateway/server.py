@@ -12,7 +12,7 @@ import pulumi
 from pulumi_kubernetes import apps, autoscaling, batch, core, policy
 from pulumi_kubernetes.meta import v1 as meta
 
-from components.platform import telemetry
+from components.platform import caches, telemetry
 from components.platform.confinement import (
     config_files,
     container_security,
@@ -162,7 +162,14 @@ def server(
                 spec=_pod(site, account, configuration, database),
             ),
         ),
-        opts=pulumi.ResourceOptions(parent=parent, depends_on=[*site.namespaces[NAMESPACE], *after]),
+        opts=pulumi.ResourceOptions(
+            parent=parent,
+            depends_on=[
+                *site.namespaces[NAMESPACE],
+                *after,
+                *caches.certificates(name, namespace=NAMESPACE, site=site, parent=parent),
+            ],
+        ),
     )
     if not site.highly_available:
         return (service, deployment)
@@ -224,6 +231,7 @@ def _pod(
             _ca(database),
             config_files("config", name_of(configuration)),
             scratch("metrics", "256Mi"),
+            *caches.volumes(site),
         ],
     )
 
@@ -270,6 +278,7 @@ def _process(site: Site, database: DatabaseAccess) -> core.v1.ContainerArgs:
             _CA_MOUNT,
             mount("config", _CONFIG_FOLDER, read_only=True),
             mount("metrics", _METRICS_FOLDER),
+            *caches.mounts(site),
         ],
     )
 
@@ -306,7 +315,13 @@ def environment(site: Site) -> list[core.v1.EnvVarArgs]:
     cache = site.foundation.cache
     return [
         *plain(
-            {config.CACHE_HOST: cache.host, config.CACHE_PORT: cache.port.apply(str), "REDIS_SSL": "true"},
+            {
+                config.CACHE_HOST: cache.host,
+                config.CACHE_PORT: cache.port.apply(str),
+                "REDIS_SSL": "true",
+                # Every argument of its client can be given so.
+                **({"REDIS_SSL_CA_CERTS": caches.CA_PATH} if caches.is_private(site) else {}),
+            },
         ),
         from_secret(config.CACHE_PASSWORD, KEYS_SECRET, "cacheToken"),
         from_secret(config.MASTER_KEY, KEYS_SECRET, "masterKey"),
