@@ -83,7 +83,7 @@ def parse(raw: Mapping[str, Any]) -> Settings:
         settings = Settings.model_validate(raw, context=context)
     except ValidationError as error:
         errors = error.errors(include_url=False)
-        problems = [Problem(_path(e["loc"]), _message(e)) for e in errors]
+        problems = [Problem(_path(e["loc"]), _message(e)) for e in errors if not _follows(e, errors)]
         raise SettingsError(problems + find(*_valid_sections(raw, errors, context))) from None
     if problems := find(settings):
         raise SettingsError(problems)
@@ -131,6 +131,12 @@ def _valid_sections(raw: Mapping[str, Any], errors: list[Any], context: Offer) -
     return Settings.model_construct(**valid), frozenset(Settings.model_fields.keys() - valid.keys())
 
 
+def _follows(error: Any, errors: list[Any]) -> bool:
+    """Whether a list is called too short only because of what is wrong with its entries."""
+    place = error["loc"]
+    return error["type"] == "too_short" and any(e["loc"][: len(place)] == place and e is not error for e in errors)
+
+
 def _adapter(field: FieldInfo) -> TypeAdapter[Any]:
     return TypeAdapter[Any](cast("Any", field.annotation))
 
@@ -164,6 +170,8 @@ def _message(error: Any) -> str:
             return f"must be true or false{got}"
         case "greater_than_equal":
             return f"must be at least {error['ctx']['ge']}{got}"
+        case "too_short":
+            return f"must hold at least {error['ctx']['min_length']}; got {error['ctx']['actual_length']}"
         case "less_than_equal":
             return f"must be at most {error['ctx']['le']}{got}"
         case _:

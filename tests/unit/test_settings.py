@@ -118,6 +118,14 @@ def test_every_problem_is_reported_at_once_with_its_path():
     ]
 
 
+def test_a_list_is_not_called_too_short_for_what_is_wrong_with_its_entries():
+    dataset = {"name": "a", "tokenizer": {"source": "hf://a/b", "revision": "1" * 40}}
+    assert refused(datasets=[{**dataset, "sources": ["elsewhere"]}]) == [
+        "datasets[0].sources[0]: must be a path below raw/ in the bucket data, such as raw/corpus/; got elsewhere"
+    ]
+    assert refused(datasets=[{**dataset, "sources": []}]) == ["datasets[0].sources: must hold at least 1; got 0"]
+
+
 def test_a_refusal_is_one_that_pulumi_prints_without_a_traceback():
     assert issubclass(SettingsError, pulumi.RunError)
 
