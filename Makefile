@@ -8,12 +8,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SANDBOX := $(BIN)/python -m sandbox
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header
+IMAGES := $(patsubst %/requirements.in,%,$(wildcard workloads/*/image/requirements.in))
 PACK := $(if $(filter-out 0,$(POLICY)),--policy-pack policies)
 .DEFAULT_GOAL := help
 .PHONY: help setup cluster up preview plan-report preflight refresh destroy export render kubeconfig down reset test lint format docs bench lock
 
 help: ## Show this list
-	@echo "make TARGET [STACK=dev|prod]"
+	@echo "make TARGET [STACK=dev|prod|gcp|onprem]"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/.runtime: requirements.txt
@@ -44,7 +46,7 @@ plan-report: $(VENV)/.runtime ## Write what a pull request should say about the 
 	@scripts/plan-report --sandbox $(if $(BASE),--base $(BASE)) $(STACK) $(REPORT)
 	@echo "written: $(REPORT)/comment.md, $(REPORT)/plan.html" >&2
 
-preflight: $(VENV)/.runtime ## Ask your AWS account whether the stack could be brought up in it (creates nothing)
+preflight: $(VENV)/.runtime ## Ask your account or cluster whether the stack could be brought up in it (creates nothing)
 	@$(BIN)/python -m ops preflight --stack $(STACK) $(ARGS)
 
 refresh: $(VENV)/.runtime ## Compare the state with what exists
@@ -91,6 +93,7 @@ docs: $(VENV)/.runtime ## Generate docs/settings.md and the list in docs/policie
 bench: $(VENV)/.development ## Measure `pulumi preview` of prod against a program without logic
 	@$(BIN)/python -m tests.bench
 
-lock: $(VENV)/.development ## Compile requirements*.in into pinned requirements*.txt
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header requirements.in -o requirements.txt
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header requirements-dev.in -o requirements-dev.txt
+lock: $(VENV)/.development ## Compile every requirements*.in into a pinned requirements*.txt, those of the images too
+	@$(COMPILE) requirements.in -o requirements.txt
+	@$(COMPILE) requirements-dev.in -o requirements-dev.txt
+	@for image in $(IMAGES); do $(COMPILE) --no-annotate $$image/requirements.in -o $$image/requirements.txt || exit; done

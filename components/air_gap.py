@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 import pulumi
 from pulumi._types import is_input_type  # the SDK's own test for its types; it has no public one
@@ -13,10 +13,15 @@ from components import mirrors
 from components.chart_images import TREE_IMAGES
 from components.settings import Settings
 from components.settings.air_gap import AirGapSettings
+from components.settings.datasets import TokenizerSettings
+from components.settings.fine_tunes import BaseModelSettings
+from components.settings.models import ModelSettings
 from components.versions import CHARTS, TREES
 
 _RELEASE: Final = "kubernetes:helm.sh/v3:Release"
 _KUBERNETES: Final = "kubernetes:"
+
+_Model = TypeVar("_Model", ModelSettings, BaseModelSettings)
 
 
 def close(settings: Settings, air_gap: AirGapSettings) -> Settings:
@@ -31,18 +36,50 @@ def close(settings: Settings, air_gap: AirGapSettings) -> Settings:
     if not air_gap.enabled:
         return settings
     register_stack_transformation(lambda args: _transformed(args, air_gap))
-    models = tuple(
-        one.model_copy(
-            update={
-                "source": mirrors.model(air_gap, one.source),
-                "architecture": one.architecture or mirrors.hub_name(one.source),
-            }
-        )
-        if one.source.startswith("hf://")
-        else one
-        for one in settings.models
+    # A folder of the stack's own bucket is named by the bucket's role: then pods are given the right to read it.
+    prefix = settings.onprem.objects.bucket_prefix or f"{pulumi.get_project()}-{pulumi.get_stack()}"
+    own = f"//{prefix}-models/"
+    mirror = air_gap.model_copy(update={"models": f"{air_gap.models}/".replace(own, "//models/", 1).rstrip("/")})
+    return settings.model_copy(
+        update={
+            "models": tuple(_model(one, mirror) for one in settings.models),
+            "fine_tunes": tuple(
+                one.model_copy(update={"base": _from_mirror(one.base, mirror)}) for one in settings.fine_tunes
+            ),
+            "datasets": tuple(
+                one.model_copy(update={"tokenizer": _tokenizer(one.tokenizer, mirror)}) for one in settings.datasets
+            ),
+        }
     )
-    return settings.model_copy(update={"models": models})
+
+
+def _model(one: ModelSettings, air_gap: AirGapSettings) -> ModelSettings:
+    found = _from_mirror(one, air_gap)
+    if one.canary is None:
+        return found
+    canary = one.canary.model_copy(update={"source": mirrors.model(air_gap, one.canary.source)})
+    return found.model_copy(update={"canary": canary})
+
+
+def _from_mirror(one: _Model, air_gap: AirGapSettings) -> _Model:
+    """A model whose weights lie in the mirror; its name in the hub still says what it is."""
+    if not one.source.startswith("hf://"):
+        return one
+    return one.model_copy(
+        update={
+            "source": mirrors.model(air_gap, one.source),
+            "architecture": one.architecture or mirrors.hub_name(one.source),
+        }
+    )
+
+
+def _tokenizer(one: TokenizerSettings, air_gap: AirGapSettings) -> TokenizerSettings:
+    """A tokenizer beside its model in the mirror."""
+    if not one.from_hub:
+        return one
+    source = mirrors.model(air_gap, f"{one.source}@{one.revision}")
+    own = f"{source.partition('://')[0]}://models/"
+    return one.model_copy(update={"source": f"models/{source.removeprefix(own)}" if source.startswith(own) else source})
 
 
 def _transformed(

@@ -26,7 +26,7 @@ _KUBECONFIG: Final = "KUBECONFIG"  # the settings' own default
 # Secrets of the stack that lead to a real cluster; here they would lead nowhere.
 _REACHES: Final = ("onprem:kubeconfig",)
 _STORAGE_CLASS: Final = ResourceType("storage.k8s.io/v1", "StorageClass", "storageclasses", namespaced=False)
-_PROVISIONER: Final = "sandbox/disks"
+_PROVISIONER: Final = "disks.sandbox.invalid"  # a CSI driver's name is a DNS subdomain
 _CSI_DRIVER: Final = ResourceType("storage.k8s.io/v1", "CSIDriver", "csidrivers", namespaced=False)
 _DRIVERS: Final[Mapping[str, tuple[str, ...]]] = {
     "nfs": ("nfs.csi.k8s.io",),

@@ -59,7 +59,7 @@ class Front:
     def __init__(self, client: Client, appearance: Appearance, kubeconfig: Path) -> None:
         """Prepare the door to ``client``'s API server; its kubeconfig is written to ``kubeconfig``."""
         self._kubeconfig = kubeconfig
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(client, appearance))
+        self._server = _listening(kubeconfig.with_suffix(".port"), _handler(client, appearance))
         self._server.daemon_threads = True
 
     def open(self) -> Path:
@@ -83,6 +83,16 @@ class Front:
         self._server.shutdown()
         self._server.server_close()
         self._kubeconfig.unlink(missing_ok=True)
+
+
+def _listening(kept: Path, handler: type[BaseHTTPRequestHandler]) -> ThreadingHTTPServer:
+    """A server at the port of last time: the kubeconfig is in the stack's state, where another would be a change."""
+    try:
+        server = ThreadingHTTPServer(("127.0.0.1", int(kept.read_text())), handler)
+    except (OSError, ValueError):  # the first time, or somebody has the port
+        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    kept.write_text(str(server.server_address[1]))
+    return server
 
 
 def _handler(client: Client, appearance: Appearance) -> type[BaseHTTPRequestHandler]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -12,6 +12,12 @@ from sandbox import paths
 from sandbox.toolchain import control_plane
 from sandbox.toolchain.control_plane import ControlPlaneBinaries
 from tests.engine.harness import FullStack
+
+STACKS: Final = ("dev", "prod", "gcp", "onprem")
+"""The shipped stacks; each has a fixture of its name."""
+
+# Parameters whose value is the name of a stack.
+_OVER_STACKS: Final = ("full_stack", "every_stack", "other_stack", "shipped")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -34,8 +40,9 @@ def _stack_of(item: pytest.Item) -> str:
     """The shipped stack that a test brings up; empty for most."""
     known: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})  # of parametrized tests only
     names: Sequence[str] = getattr(item, "fixturenames", ())
-    asked = known.get("full_stack") or known.get("shipped")
-    return str(asked or next((name for name in ("dev", "prod") if name in names), ""))
+    asked = next((known[name] for name in _OVER_STACKS if name in known), "")
+    # Other fixtures have such names too, and bring up no stack.
+    return str(asked or next((name for name in STACKS if name in names and "engine" in names), ""))
 
 
 @pytest.fixture(scope="session")
@@ -66,6 +73,16 @@ def prod(engine: engines.Engine, tmp_path_factory: pytest.TempPathFactory) -> It
     yield from _full_stack("prod", tmp_path_factory)
 
 
+@pytest.fixture(scope="session")
+def gcp(engine: engines.Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FullStack]:
+    yield from _full_stack("gcp", tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def onprem(engine: engines.Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FullStack]:
+    yield from _full_stack("onprem", tmp_path_factory)
+
+
 def _full_stack(stack: str, factory: pytest.TempPathFactory) -> Iterator[FullStack]:
     full = FullStack(stack, factory.mktemp(stack))
     yield full
@@ -74,5 +91,17 @@ def _full_stack(stack: str, factory: pytest.TempPathFactory) -> Iterator[FullSta
 
 @pytest.fixture(params=["dev", "prod"])
 def full_stack(request: pytest.FixtureRequest) -> FullStack:
+    """Each shipped stack on AWS in turn."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(params=["gcp", "onprem"])
+def other_stack(request: pytest.FixtureRequest) -> FullStack:
+    """Each shipped stack elsewhere in turn."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(params=STACKS)
+def every_stack(request: pytest.FixtureRequest) -> FullStack:
     """Each shipped stack in turn."""
     return request.getfixturevalue(request.param)

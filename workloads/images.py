@@ -36,8 +36,13 @@ _MORE: Final[Mapping[ImageName, tuple[str, ...]]] = {
         "workloads/evaluation/cases.py",
         "workloads/evaluation/gate.py",
     ),
-    "training": ("workloads/evaluation/__init__.py", "workloads/evaluation/cases.py"),
+    "training": (
+        "workloads/compatibility.py",
+        "workloads/evaluation/__init__.py",
+        "workloads/evaluation/cases.py",
+    ),
     "engine": (
+        "workloads/compatibility.py",
         "workloads/models/__init__.py",
         "workloads/models/smoke_pod.py",
         "workloads/triton/__init__.py",

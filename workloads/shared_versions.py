@@ -116,7 +116,7 @@ MAY_DIFFER: Final[Mapping[str, str]] = {
     ),
     "transformers": (
         "Servers bring their own; TensorRT-LLM 1.2.1 pins 4.57.1. Release 5 of training writes config.json and "
-        "tokenizer_config.json otherwise: workloads/engine/image/engine/compatibility.py translates."
+        "tokenizer_config.json otherwise: workloads/compatibility.py writes them so that both read them."
     ),
     "fsspec": "Clients of object stores; what they write is the same.",
     "python": "Processes of different images exchange files and HTTP, never pickles, outside of Ray.",

@@ -10,9 +10,9 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from components.aws.identity import ClusterIssuer, WorkloadIdentity, WorkloadIdentityArgs
-from components.aws.nodes import GROUP_LABEL
 from components.aws.policy import Account, Statement
 from components.charts import release
+from components.node_pools import GROUP_LABEL
 from components.settings.platform.controllers import ClusterAutoscalerSettings
 from components.versions import CLUSTER_AUTOSCALER
 

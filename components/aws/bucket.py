@@ -9,23 +9,9 @@ import pulumi
 from pulumi_aws import s3
 
 from components.aws.policy import ANYONE, Account, Condition, Statement, render
+from components.buckets import Lifecycle
 
 _MAX_NAME_LENGTH = 63  # S3 user guide, "Bucket naming rules"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Lifecycle:
-    """How long a bucket keeps things.
-
-    Attributes:
-        tier_after_days: Objects move to Intelligent-Tiering then (same latency, no retrieval fee); None: never.
-        expire_after_days: Objects are deleted then; None: never.
-        expire_noncurrent_after_days: Overwritten and deleted versions are kept this long; None: for ever.
-    """
-
-    tier_after_days: int | None = None
-    expire_after_days: int | None = None
-    expire_noncurrent_after_days: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,9 +21,10 @@ from components.aws.load_balancers import (
 )
 from components.aws.network import Network
 from components.aws.nodes import NodeGroup, NodeGroupArgs, NodeRole
-from components.aws.objects import Objects, key_domain
+from components.aws.objects import Objects
 from components.aws.policy import Account
 from components.aws.registry import pull_through_permissions
+from components.buckets import key_domain
 from components.settings import Settings
 
 

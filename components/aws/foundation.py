@@ -20,11 +20,12 @@ from components.aws.identity import AwsIdentity
 from components.aws.keys import Keys, KeysArgs
 from components.aws.model_endpoints import AwsModelHosting
 from components.aws.network import Network, NetworkArgs
-from components.aws.objects import ROLES, Objects, ObjectsArgs, key_domain
+from components.aws.objects import Objects, ObjectsArgs
 from components.aws.policy import Account
 from components.aws.registry import Registry, RegistryArgs
 from components.aws.replication import REPLICATED, Replication, ReplicationArgs
 from components.aws.secrets import Secrets, SecretsArgs, SecretVault
+from components.buckets import ROLES, key_domain
 from components.credentials import declared
 from components.settings import Settings
 

@@ -17,10 +17,10 @@ from pulumi_aws import ec2, eks, iam
 
 from components.aws.policy import Statement, render, service_trust
 from components.capacity.ec2 import CATALOGUE, MAX_PODS, shape_of
-from components.contract import GPU_MODEL_LABEL, GPU_TAINT, ROLE_LABEL, NodePool
+from components.contract import NodePool
+from components.node_pools import node_pool
 from components.settings.nodes import GPU_ROLES, NodeGroupSettings
 
-GROUP_LABEL: Final = "llmops/node-group"
 # By this one cluster-autoscaler knows that a node will have GPUs although the device plugin has not registered any yet:
 # it waits for them, instead of starting a second node for the same pod (its AWS provider, `GPULabel`).
 AUTOSCALER_GPU_LABEL: Final = "k8s.amazonaws.com/accelerator"
@@ -170,20 +170,8 @@ class NodeGroup(pulumi.ComponentResource):
 def pool_of(settings: NodeGroupSettings) -> NodePool:
     """What the layers above see of a group; all of it known at preview."""
     gpu_model = CATALOGUE[settings.instance_types[0]].gpu_model
-    return NodePool(
-        name=settings.name,
-        role=settings.role,
-        shapes=tuple(shape_of(kind, settings.root_volume_gib) for kind in settings.instance_types),
-        min_size=settings.min_size,
-        max_size=settings.max_size,
-        spot=settings.capacity == "spot",
-        labels={
-            ROLE_LABEL: settings.role,
-            GROUP_LABEL: settings.name,
-            **({GPU_MODEL_LABEL: gpu_model, AUTOSCALER_GPU_LABEL: gpu_model} if gpu_model else {}),
-        },
-        taints=(GPU_TAINT,) if gpu_model else (),
-    )
+    shapes = tuple(shape_of(kind, settings.root_volume_gib) for kind in settings.instance_types)
+    return node_pool(settings, shapes, gpu_model=gpu_model, gpu_labels={AUTOSCALER_GPU_LABEL: gpu_model})
 
 
 def autoscaler_tags(pool: NodePool) -> dict[str, str]:

@@ -4,25 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import get_args
 
 import pulumi
 
-from components.aws.bucket import Lifecycle, SecureBucket, SecureBucketArgs, bucket_name
-from components.aws.keys import KeyDomain
+from components.aws.bucket import SecureBucket, SecureBucketArgs, bucket_name
 from components.aws.policy import Account, Statement
+from components.buckets import ROLES, Lifecycle, lifecycle_of
 from components.contract import Bucket, BucketRole
-
-ROLES: tuple[BucketRole, ...] = get_args(BucketRole)
-
-# Datasets and runs are read rarely after a while. Models are read at every cold start, vectors and backups are managed
-# by their own tools, and logs expire.
-_TIERED: frozenset[BucketRole] = frozenset({"data", "mlflow", "pipelines"})
-
-
-def key_domain(role: BucketRole) -> KeyDomain:
-    """Which key encrypts the bucket of ``role``; who may use that of the data cannot read the backups."""
-    return "backups" if role == "backups" else "objects"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +73,12 @@ class Objects(pulumi.ComponentResource):
                     bucket_name=names[role],
                     account=args.account,
                     kms_key_arn=args.kms_key_arns[role],
-                    lifecycle=_lifecycle(role, args),
+                    lifecycle=lifecycle_of(
+                        role,
+                        tier_after_days=args.tier_after_days,
+                        log_retention_days=args.log_retention_days,
+                        noncurrent_days=args.noncurrent_days,
+                    ),
                     force_destroy=args.force_destroy,
                     protect=args.protect,
                     # From the policy: S3 refuses a target that its log delivery may not write to yet.
@@ -103,15 +96,6 @@ class Objects(pulumi.ComponentResource):
         self.register_outputs(
             {"buckets": {role: bucket.name for role, bucket in self.buckets.items()}, "arns": dict(self.arns)}
         )
-
-
-def _lifecycle(role: BucketRole, args: ObjectsArgs) -> Lifecycle:
-    """How long the bucket of ``role`` keeps things; backups are expired by the tool that makes them."""
-    return Lifecycle(
-        tier_after_days=args.tier_after_days if role in _TIERED else None,
-        expire_after_days=args.log_retention_days if role == "logs" else None,
-        expire_noncurrent_after_days=args.noncurrent_days,
-    )
 
 
 def log_delivery(target: str, sources: tuple[str, ...], account: Account) -> Statement:

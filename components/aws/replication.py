@@ -9,8 +9,9 @@ import pulumi
 from pulumi_aws import Provider, iam, s3
 
 from components.aws.alarms import Alarm, metric_alarm
-from components.aws.bucket import Lifecycle, SecureBucket, SecureBucketArgs, bucket_name
+from components.aws.bucket import SecureBucket, SecureBucketArgs, bucket_name
 from components.aws.policy import Account, Statement, render, service_trust
+from components.buckets import Lifecycle
 from components.contract import BucketRole
 
 # The rest can be made again (pipelines, vectors), or protects something that is in the first region (logs, backups).

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import pulumi
 from pulumi_aws import secretsmanager
-from pulumi_random import RandomPassword
 
 from components.contract import SecretRef
-from components.credentials import CATALOGUE, Credential, Generated
+from components.credentials import CATALOGUE, Credential
+from components.kept import Kept, values_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,19 +57,6 @@ class Secrets(pulumi.ComponentResource):
         self.register_outputs({"entries": {purpose: ref.key for purpose, ref in self.entries.items()}})
 
 
-@dataclass(frozen=True, kw_only=True)
-class Kept:
-    """A credential in the store.
-
-    Attributes:
-        ref: Where it is.
-        values: Its properties, as secrets; empty when the operator supplies them.
-    """
-
-    ref: SecretRef
-    values: Mapping[str, pulumi.Output[str]]
-
-
 def keep(name: str, credential: Credential, vault: SecretVault, *, parent: pulumi.Resource) -> Kept:
     """Create the entry of ``credential``, with its value unless the operator supplies it."""
     child = pulumi.ResourceOptions(parent=parent)
@@ -84,9 +71,7 @@ def keep(name: str, credential: Credential, vault: SecretVault, *, parent: pulum
     if credential.supplied:
         return Kept(ref=SecretRef(key=entry.arn, properties=credential.properties), values={})
 
-    values = {key: pulumi.Output.from_input(value) for key, value in credential.fixed.items()}
-    for key, generated in credential.generated.items():
-        values |= _generate(f"{name}-{credential.purpose}-{key}", key, generated, child)
+    values = values_of(f"{name}-{credential.purpose}", credential, child)
     version = secretsmanager.SecretVersion(
         f"{name}-{credential.purpose}",
         secret_id=entry.id,
@@ -95,10 +80,3 @@ def keep(name: str, credential: Credential, vault: SecretVault, *, parent: pulum
     )
     # From the version and not from the entry: who reads the entry must find a value in it.
     return Kept(ref=SecretRef(key=version.arn, properties=credential.properties), values=values)
-
-
-def _generate(name: str, key: str, generated: Generated, opts: pulumi.ResourceOptions) -> dict[str, pulumi.Output[str]]:
-    password = RandomPassword(name, length=generated.length, special=False, opts=opts)
-    value = pulumi.Output.concat(generated.prefix, password.result) if generated.prefix else password.result
-    hashed = {generated.bcrypt_as: pulumi.Output.secret(password.bcrypt_hash)} if generated.bcrypt_as else {}
-    return {key: pulumi.Output.secret(value), **hashed}

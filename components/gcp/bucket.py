@@ -7,24 +7,10 @@ from dataclasses import dataclass
 import pulumi
 from pulumi_gcp import storage
 
+from components.buckets import Lifecycle
 from components.gcp.project import Project
 
 _MAX_NAME_LENGTH = 63  # Cloud Storage, "Bucket names"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Lifecycle:
-    """How long a bucket keeps things.
-
-    Attributes:
-        tier_after_days: Objects move to Nearline then (same latency, a fee for reading); None: never.
-        expire_after_days: Objects are deleted then; None: never.
-        expire_noncurrent_after_days: Overwritten and deleted versions are kept this long; None: for ever.
-    """
-
-    tier_after_days: int | None = None
-    expire_after_days: int | None = None
-    expire_noncurrent_after_days: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ import pulumi
 import pulumi_gcp as gcp
 
 from components import contract
+from components.buckets import ROLES, key_domain
 from components.capacity.gce import REGIONS
 from components.credentials import declared
 from components.gcp.alarms import Alarms, AlarmsArgs
@@ -25,7 +26,7 @@ from components.gcp.load_balancers import load_balancers
 from components.gcp.logs import ClusterLogs, ClusterLogsArgs
 from components.gcp.network import Network, NetworkArgs
 from components.gcp.nodes import NodeAccount
-from components.gcp.objects import ROLES, Objects, ObjectsArgs, key_domain
+from components.gcp.objects import Objects, ObjectsArgs
 from components.gcp.project import SERVICES, Apis, ApisArgs, Project
 from components.gcp.registry import Registry, RegistryArgs
 from components.gcp.secrets import Secrets, SecretsArgs, SecretVault
@@ -154,7 +155,12 @@ class GcpFoundation(pulumi.ComponentResource):
         )
         ClusterLogs(
             f"{name}-logs",
-            ClusterLogsArgs(prefix=prefix, project=project, retention_days=settings.cluster.log_retention_days),
+            ClusterLogsArgs(
+                prefix=prefix,
+                project=project,
+                kms_key=keys.ids["cluster"],
+                retention_days=settings.cluster.log_retention_days,
+            ),
             child,
         )
         nodes = NodeAccount(f"{name}-nodes", prefix=prefix, project=project, opts=child)

@@ -12,8 +12,8 @@ from pulumi_gcp import kms, projects
 from components.gcp.project import AGENT_SERVICES, Agent, Project, unique
 
 KeyDomain = Literal["cluster", "storage", "database", "objects", "backups", "secrets"]
-"""What a key encrypts: Kubernetes secrets; disks of nodes and volumes, shared files and images; the database and the
-cache; buckets; the bucket of backups; Secret Manager."""
+"""What a key encrypts: Kubernetes secrets, and logs of the control plane; disks of nodes and volumes, shared files and
+images; the database and the cache; buckets; the bucket of backups; Secret Manager."""
 
 ALL_DOMAINS: tuple[KeyDomain, ...] = get_args(KeyDomain)
 

@@ -10,12 +10,11 @@ import pulumi
 from pulumi_gcp import container, projects, serviceaccount
 
 from components.capacity.gce import CATALOGUE, MAX_PODS, gpu_zones_of, shape_of
-from components.contract import GPU_MODEL_LABEL, GPU_TAINT, ROLE_LABEL, NodePool
+from components.contract import NodePool
 from components.gcp.cluster import SCOPES
 from components.gcp.project import Project, account_id
+from components.node_pools import node_pool
 from components.settings.nodes import NodeGroupSettings
-
-GROUP_LABEL: Final = "llmops/node-group"
 
 # What a node may do: logs, metrics and what else GKE's parts on it need. Images are granted with their repositories.
 _NODE_ROLES: Final = ("roles/container.defaultNodeServiceAccount",)
@@ -136,20 +135,8 @@ def zones_of(settings: NodeGroupSettings, zones: Sequence[str], region: str) -> 
 def pool_of(settings: NodeGroupSettings) -> NodePool:
     """What the layers above see of a pool; all of it known at preview."""
     gpu_model = CATALOGUE[settings.instance_types[0]].gpu_model
-    return NodePool(
-        name=settings.name,
-        role=settings.role,
-        shapes=tuple(shape_of(kind, settings.root_volume_gib) for kind in settings.instance_types),
-        min_size=settings.min_size,
-        max_size=settings.max_size,
-        spot=settings.capacity == "spot",
-        labels={
-            ROLE_LABEL: settings.role,
-            GROUP_LABEL: settings.name,
-            **({GPU_MODEL_LABEL: gpu_model} if gpu_model else {}),
-        },
-        taints=(GPU_TAINT,) if gpu_model else (),
-    )
+    shapes = tuple(shape_of(kind, settings.root_volume_gib) for kind in settings.instance_types)
+    return node_pool(settings, shapes, gpu_model=gpu_model)
 
 
 def node_config(args: NodeGroupArgs, pool: NodePool) -> container.NodePoolNodeConfigArgsDict:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import pulumi
 from pulumi_gcp import secretmanager
-from pulumi_random import RandomPassword
 
 from components.contract import SecretRef
-from components.credentials import CATALOGUE, Credential, Generated
+from components.credentials import CATALOGUE, Credential
 from components.gcp.project import Project
+from components.kept import Kept, values_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,19 +62,6 @@ class Secrets(pulumi.ComponentResource):
         self.register_outputs({"entries": {purpose: ref.key for purpose, ref in self.entries.items()}})
 
 
-@dataclass(frozen=True, kw_only=True)
-class Kept:
-    """A credential in the store.
-
-    Attributes:
-        ref: Where it is.
-        values: Its properties, as secrets; empty when the operator supplies them.
-    """
-
-    ref: SecretRef
-    values: Mapping[str, pulumi.Output[str]]
-
-
 def keep(name: str, credential: Credential, vault: SecretVault, *, parent: pulumi.Resource) -> Kept:
     """Create the entry of ``credential``, with its value unless the operator supplies it."""
     child = pulumi.ResourceOptions(parent=parent)
@@ -82,9 +69,7 @@ def keep(name: str, credential: Credential, vault: SecretVault, *, parent: pulum
     if credential.supplied:
         return Kept(ref=SecretRef(key=entry.secret_id, properties=credential.properties), values={})
 
-    values = {key: pulumi.Output.from_input(value) for key, value in credential.fixed.items()}
-    for key, generated in credential.generated.items():
-        values |= _generate(f"{name}-{credential.purpose}-{key}", key, generated, child)
+    values = values_of(f"{name}-{credential.purpose}", credential, child)
     ref = _write(name, credential.purpose, entry, values, parent)
     return Kept(ref=SecretRef(key=ref, properties=credential.properties), values=values)
 
@@ -141,10 +126,3 @@ def _write(
         opts=pulumi.ResourceOptions(parent=parent),
     )
     return pulumi.Output.all(entry.secret_id, version.name).apply(lambda names: str(names[0]))
-
-
-def _generate(name: str, key: str, generated: Generated, opts: pulumi.ResourceOptions) -> dict[str, pulumi.Output[str]]:
-    password = RandomPassword(name, length=generated.length, special=False, opts=opts)
-    value = pulumi.Output.concat(generated.prefix, password.result) if generated.prefix else password.result
-    hashed = {generated.bcrypt_as: pulumi.Output.secret(password.bcrypt_hash)} if generated.bcrypt_as else {}
-    return {key: pulumi.Output.secret(value), **hashed}

@@ -74,6 +74,8 @@ class OnPremFoundation(pulumi.ComponentResource):
             f"{name}-rooms",
             RoomsArgs(
                 networks=networks,
+                owner=settings.owner,
+                cost_center=settings.cost_center,
                 balancers=here.load_balancer.kind == "metallb",
                 kubernetes_version=settings.cluster.kubernetes_version,
                 outside=networks.cloud_apis,
@@ -177,6 +179,7 @@ class OnPremFoundation(pulumi.ComponentResource):
                 pools=cluster.pools(settings),
                 default_storage_class=here.storage.block_class,
                 snapshot_driver=here.storage.snapshot_driver,
+                node_layout="openshift" if here.openshift else "",
                 gpu_software="provided" if here.openshift else "operator",
                 access_groups={
                     "platform-admin": here.groups.platform_admins,

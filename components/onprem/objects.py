@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 import pulumi
 from pulumi_kubernetes import core
 from pulumi_kubernetes.meta import v1 as meta
 
+from components.buckets import ROLES
 from components.charts import release
 from components.contract import Bucket, BucketRole
 from components.onprem.authority import Authority
 from components.onprem.names import OBJECTS_HOST, OBJECTS_PORT, STORES
 from components.onprem.rooms import Rooms
 
-ROLES: Final[tuple[BucketRole, ...]] = get_args(BucketRole)
 _VERSIONED: Final[frozenset[BucketRole]] = frozenset({"data", "models", "mlflow", "pipelines"})
 _RELEASE: Final = "objects"
 _SERVICE: Final = "objects"

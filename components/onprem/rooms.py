@@ -12,6 +12,7 @@ from pulumi_kubernetes.meta import v1 as meta
 
 from components.contract import AddressRange, Networks
 from components.onprem.names import BALANCERS, CACHE_PORT, DATABASE_PORT, OBJECTS_PORT, OPERATORS, SECRETS, STORES
+from components.platform.namespaces import label_value
 
 Level = Literal["restricted", "privileged"]
 
@@ -19,6 +20,8 @@ _PLATFORM: Final = {"app.kubernetes.io/part-of": "llmops"}
 _STATUS_PORT: Final = 8000  # of PostgreSQL's instances, for the operator (CloudNativePG, "Networking")
 _METRICS_PORTS: Final = (9187, 9324, 9327)
 _WEBHOOK_PORTS: Final = (9443,)
+# The settings size what runs here; nothing of it takes a GPU.
+_HARD: Final = {"requests.nvidia.com/gpu": "0"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,19 +30,23 @@ class RoomsArgs:
 
     Attributes:
         networks: Addresses around the pods.
+        owner: Team that answers for the stack.
+        cost_center: Who pays for it.
         balancers: Whether MetalLB gets a namespace.
         kubernetes_version: Pod Security is judged by the rules of this minor version.
         outside: Where an object store outside of the cluster is; backups of the database go there.
     """
 
     networks: Networks
+    owner: str
+    cost_center: str
     balancers: bool
     kubernetes_version: str
     outside: tuple[AddressRange, ...]
 
 
 class Rooms(pulumi.ComponentResource):
-    """The namespaces, each closed by default."""
+    """The namespaces, each closed by default and without GPUs."""
 
     names: Mapping[str, pulumi.Output[str]]
     """Name of each namespace as an output of it: who uses it waits for it."""
@@ -55,7 +62,7 @@ class Rooms(pulumi.ComponentResource):
         for title, level in levels.items():
             room = core.v1.Namespace(
                 f"{name}-{title}",
-                metadata=meta.ObjectMetaArgs(name=title, labels=_labels(level, args.kubernetes_version)),
+                metadata=meta.ObjectMetaArgs(name=title, labels=_labels(level, args)),
                 opts=pulumi.ResourceOptions(parent=self),
             )
             names[title] = room.metadata.name.apply(str)
@@ -68,16 +75,24 @@ class Rooms(pulumi.ComponentResource):
                 )
                 for policy, spec in policies_of(title, args).items()
             ]
-            ready[title] = (room, *policies)
+            bound = core.v1.ResourceQuota(
+                f"{name}-{title}-bound",
+                metadata=meta.ObjectMetaArgs(name="bound", namespace=names[title]),
+                spec=core.v1.ResourceQuotaSpecArgs(hard=_HARD),
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+            ready[title] = (room, *policies, bound)
         self.names, self.ready = names, ready
         self.register_outputs({"namespaces": sorted(names)})
 
 
-def _labels(level: Level, kubernetes_version: str) -> dict[str, str]:
+def _labels(level: Level, args: RoomsArgs) -> dict[str, str]:
     prefix = "pod-security.kubernetes.io"
-    minor = f"v{kubernetes_version}"
+    minor = f"v{args.kubernetes_version}"
     return {
         "app.kubernetes.io/part-of": "llmops-foundation",
+        "llmops/owner": label_value(args.owner),
+        "llmops/cost-center": label_value(args.cost_center),
         **{f"{prefix}/{mode}": level for mode in ("enforce", "audit", "warn")},
         **{f"{prefix}/{mode}-version": minor for mode in ("enforce", "audit", "warn")},
     }

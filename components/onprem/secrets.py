@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import pulumi
 from pulumi_kubernetes import core
 from pulumi_kubernetes.meta import v1 as meta
-from pulumi_random import RandomPassword
 
 from components.contract import SecretRef
-from components.credentials import CATALOGUE, Credential, Generated
+from components.credentials import CATALOGUE, Credential
+from components.kept import Kept, values_of
 from components.onprem.names import SECRETS
 from components.onprem.rooms import Rooms
 
@@ -31,19 +31,6 @@ class SecretsArgs:
     protect: bool
 
 
-@dataclass(frozen=True, kw_only=True)
-class Kept:
-    """A credential in the store.
-
-    Attributes:
-        ref: Where it is.
-        values: Its properties, as secrets; empty when the operator supplies them.
-    """
-
-    ref: SecretRef
-    values: Mapping[str, pulumi.Output[str]]
-
-
 class Secrets(pulumi.ComponentResource):
     """Every credential of the catalogue, one Secret each; values are random or the operator's, and are never shown."""
 
@@ -59,9 +46,7 @@ class Secrets(pulumi.ComponentResource):
         """Create the entry of ``credential``, with its value unless the operator supplies it."""
         name = f"{self._name}-{credential.purpose}"
         child = pulumi.ResourceOptions(parent=self)
-        values = {key: pulumi.Output.from_input(value) for key, value in credential.fixed.items()}
-        for key, generated in credential.generated.items():
-            values |= _generate(f"{name}-{key}", key, generated, child)
+        values = values_of(name, credential, child)
         metadata = meta.ObjectMetaArgs(
             name=credential.purpose,
             namespace=self._args.rooms.names[SECRETS],
@@ -78,10 +63,3 @@ class Secrets(pulumi.ComponentResource):
             entry = core.v1.Secret(name, metadata=metadata, string_data=values, opts=kept)
         key = entry.metadata.apply(lambda found: str(found.name))
         return Kept(ref=SecretRef(key=key, properties=credential.properties), values=values)
-
-
-def _generate(name: str, key: str, generated: Generated, opts: pulumi.ResourceOptions) -> dict[str, pulumi.Output[str]]:
-    password = RandomPassword(name, length=generated.length, special=False, opts=opts)
-    value = pulumi.Output.concat(generated.prefix, password.result) if generated.prefix else password.result
-    hashed = {generated.bcrypt_as: pulumi.Output.secret(password.bcrypt_hash)} if generated.bcrypt_as else {}
-    return {key: pulumi.Output.secret(value), **hashed}

@@ -141,7 +141,7 @@ class Mesh(pulumi.ComponentResource):
             "ztunnel",
             release_name="ztunnel",
             namespace=NAMESPACE,
-            values=ztunnel_values(),
+            values=ztunnel_values(site),
             parent=self,
             after=[cni],  # ready only with its socket; and the last to be upgraded
         )
@@ -260,7 +260,9 @@ def istiod_values(site: Site) -> dict[str, Any]:
     several = site.highly_available
     return {
         "profile": "ambient",
-        "global": {"istioNamespace": NAMESPACE, "logAsJson": True, "enableReaderRBAC": False},
+        "global": {"istioNamespace": NAMESPACE, "logAsJson": True, "enableReaderRBAC": False, **_openshift(site)},
+        # On OpenShift the chart would look for ztunnel in kube-system, and give certificates to no other.
+        **({"trustedZtunnelNamespace": NAMESPACE} if _openshift(site) else {}),
         "autoscaleEnabled": several,
         "autoscaleMin": site.replicas,
         "autoscaleMax": 5,
@@ -287,14 +289,21 @@ def cni_values(site: Site) -> dict[str, Any]:
     }
 
 
-def ztunnel_values() -> dict[str, Any]:
+def ztunnel_values(site: Site) -> dict[str, Any]:
     """Values of ztunnel, which carries the traffic of its node's pods.
 
     The chart's 512 MiB are for 200,000 pods in the cluster or 100,000 connections on the node. There is no limit of
     CPU: it would slow down every pod of the node at once.
     """
+    openshift = _openshift(site)
     return {
+        **({"global": openshift} if openshift else {}),  # SELinux confines even what is privileged
         "istioNamespace": NAMESPACE,
         "logAsJson": True,
         "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},
     }
+
+
+def _openshift(site: Site) -> dict[str, str]:
+    """The platform as the charts' ``global`` wants it, where that is OpenShift."""
+    return {"platform": "openshift"} if site.foundation.cluster.node_layout == "openshift" else {}

@@ -62,6 +62,8 @@ _OF_CLOUD: Mapping[str, Mapping[str, Any]] = {
             "controllers": {"clusterAutoscaler": {"enabled": False}, "loadBalancerController": {"enabled": False}},
         },
     },
+    # The servers are there, and only the stack knows which: without them it is refused.
+    "onprem": {"nodeGroups": ()},
 }
 
 

@@ -9,7 +9,19 @@ if TYPE_CHECKING:
     from components.settings.root import Settings
 
 SECTIONS: Final = frozenset(
-    {"aws", "files", "hosted_models", "models", "node_groups", "platform", "teams", "workloads"}
+    {
+        "aws",
+        "cloud",
+        "files",
+        "gcp",
+        "hosted_models",
+        "models",
+        "node_groups",
+        "onprem",
+        "platform",
+        "teams",
+        "workloads",
+    }
 )
 """What the rules read."""
 

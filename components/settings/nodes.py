@@ -31,6 +31,11 @@ class Offer:
     cloud: Cloud = "aws"
     machines: Mapping[str, Machine]
 
+    @property
+    def gpu_models(self) -> frozenset[str]:
+        """Models of GPUs among them."""
+        return frozenset(machine.gpu_model for machine in self.machines.values()) - {""}
+
 
 _OF_AWS: Final = Offer(machines=CATALOGUES["aws"].machines)
 

@@ -6,12 +6,13 @@ import re
 from fnmatch import fnmatchcase
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from components.capacity import ec2, gce
 from components.capacity.clouds import MACHINES, gpu_models
 from components.capacity.quotas import VcpuFamily
 from components.settings.base import Section
+from components.settings.nodes import offer
 
 _STORE_CLASS = re.compile(r"(db|cache)\.[a-z0-9*]+\.[a-z0-9*]+|db-[a-z0-9*-]+")
 _REGIONS = (*ec2.REGIONS, *gce.REGIONS)
@@ -79,10 +80,14 @@ class QuotaSettings(Section):
 
     @field_validator("gpus")
     @classmethod
-    def _models_are_known(cls, value: dict[str, int]) -> dict[str, int]:
-        known = gpu_models()
+    def _models_are_known(cls, value: dict[str, int], info: ValidationInfo) -> dict[str, int]:
+        here = offer(info)
+        # Of a cloud, another one's are nothing to refuse: there are just none of them.
+        known = here.gpu_models if here.cloud == "onprem" else gpu_models()
         if unknown := sorted(set(value) - known):
-            raise ValueError(f"must name models of {', '.join(sorted(known))}; got {', '.join(unknown)}")
+            raise ValueError(
+                f"must name models of {', '.join(sorted(known)) or 'onprem.machines'}; got {', '.join(unknown)}"
+            )
         return value
 
     @field_validator("regions")

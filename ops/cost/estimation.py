@@ -15,6 +15,7 @@ from ops.cost.items import Bill
 from ops.cost.model import Estimate, Resource
 from ops.cost.owners import owners_of
 
+_OWN_CLUSTER: Final = "llmops:onprem:Foundation"
 PRICERS: Final = {**aws.PRICERS, **gcp.PRICERS, **kubernetes.PRICERS}
 
 
@@ -44,10 +45,13 @@ def estimate(
         owners=owners_of(by_urn),
     )
     free: dict[str, str] = {}
+    own = any(resource.type == _OWN_CLUSTER for resource in by_urn.values())
     for resource in by_urn.values():
         if not resource.custom:
             continue  # a component; its children are priced
-        if pricer := PRICERS.get(resource.type):
+        if own and resource.type in kubernetes.PRICERS:
+            free[resource.type] = "its disks and addresses are those of one's own data centre"
+        elif pricer := PRICERS.get(resource.type):
             pricer(resource, bill)
         elif resource.type == ADDON:
             _addon(resource, bill, free)

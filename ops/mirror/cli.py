@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -112,6 +113,16 @@ def _say_what_is_open(needs: Needs) -> None:
         )
 
 
+def _of_hub(config: Mapping[str, Any]) -> Iterator[str]:
+    """What the stack's file names of the public hub: models, bases of fine-tunes, and tokenizers with their commit."""
+    sources = [one.get("source", "") for one in config.get("llmops:models", [])]
+    sources += [one.get("base", {}).get("source", "") for one in config.get("llmops:fineTunes", [])]
+    for one in config.get("llmops:datasets", []):
+        tokenizer = one.get("tokenizer", {})
+        sources.append(f"{tokenizer.get('source', '')}@{tokenizer.get('revision', '')}")
+    yield from (one for one in sources if one.startswith("hf://"))
+
+
 def _read(
     stack: str, state: Path | None, settings: Path | None, *, sandbox: bool, render: bool
 ) -> tuple[Needs, AirGapSettings]:
@@ -123,8 +134,7 @@ def _read(
         air_gap = AirGapSettings.model_validate(config.get("llmops:airGap", {}))
         resources = exported.get("deployment", exported).get("resources", [])
         needs = of_resources(resources, air_gap)
-        models = (one.get("source", "") for one in config.get("llmops:models", []))
-        needs = replace(needs, models=frozenset(source for source in models if source.startswith("hf://")))
+        needs = replace(needs, models=frozenset(_of_hub(config)))
         if render:
             needs = chart_images(needs, resources, air_gap)
     except (OSError, json.JSONDecodeError, yaml.YAMLError, EngineError, ValidationError, HelmError) as error:

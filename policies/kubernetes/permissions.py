@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from pulumi_policy import Severity
@@ -11,7 +12,7 @@ from pydantic import Field
 from policies.objects import object_name
 from policies.registry import Context, Control, PolicyConfig, Rule
 from policies.security.wildcards import has_reason
-from policies.view import Resource, at
+from policies.view import UNKNOWN, Resource, at, mapping
 
 _RBAC: Final = "kubernetes:rbac.authorization.k8s.io/v1:"
 ROLES: Final = (f"{_RBAC}ClusterRole", f"{_RBAC}Role")
@@ -62,11 +63,37 @@ def _bindings(resource: Resource, context: Context) -> Iterator[str]:
         yield f"makes {', '.join(more)} cluster-admin"
 
 
-def _secrets(resource: Resource, _context: Context) -> Iterator[str]:
+class SecretConfig(PolicyConfig):
+    """Secrets that the program makes.
+
+    Attributes:
+        made: Reason by ``namespace/name`` of each that it may, ``*`` for any part.
+    """
+
+    made: dict[str, str] = Field(default_factory=dict[str, str])
+
+
+_AUTHORITIES: Final = ("ca.crt", "ca.pem")
+
+
+def _is_public(key: str, value: Any) -> bool:
+    """Whether an entry holds certificates and no key; until it is known, its name must say so."""
+    if value is UNKNOWN:
+        return key in _AUTHORITIES
+    text = str(value).strip()
+    return text.startswith("-----BEGIN CERTIFICATE-----") and "PRIVATE KEY" not in text
+
+
+def _secrets(resource: Resource, context: Context) -> Iterator[str]:
     if resource.get("type") == "kubernetes.io/service-account-token":
         return
-    if any(resource.get(key) for key in ("data", "stringData")):
-        name = object_name(resource) or resource.name
+    held = [resource.get(key) for key in ("data", "stringData")]
+    public = all(_is_public(key, value) for one in held for key, value in mapping(one).items())
+    if public and UNKNOWN not in held:
+        return
+    name = object_name(resource) or resource.name
+    place = f"{resource.get('metadata', 'namespace')}/{name}"
+    if not any(fnmatchcase(place, pattern) for pattern in context.config.made):
         yield f"Secret {name} holds data that stays in the state; use an ExternalSecret"
 
 
@@ -83,6 +110,7 @@ RULES: Final = (
     ),
     Rule(
         name="no-secrets-in-state", group="kubernetes", severity=Severity.CRITICAL, types=(_SECRET,), resource=_secrets,
-        description="No Kubernetes Secret is made of values that the program holds.",
+        config=SecretConfig,
+        description="No Kubernetes Secret is made of values that the program holds; certificates are no secret.",
     ),
 )  # fmt: skip

@@ -210,6 +210,10 @@ class Releases:
         """Whether a release of the stack is recorded only: its objects are not in the cluster."""
         return bool(self._store.records(TYPE))
 
+    def is_recorded(self, namespace: str, name: str) -> bool:
+        """Whether this release is recorded only."""
+        return self._store.find(TYPE, _id({"namespace": namespace, "name": name})) is not None
+
     def _status(self, inputs: Properties) -> Properties | None:
         """Return what helm says of a release, or None where it is not installed."""
         if self._program is None or self._kubeconfig is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sandbox.kubernetes import manifests
 from sandbox.kubernetes.api import Manifest
@@ -21,6 +21,7 @@ from sandbox.kubernetes.session import NOBODY, Session
 from sandbox.provider import CheckFailure, Diff, Difference, PartialFailure, Provider, ProviderError, Resource
 from sandbox.values import UNKNOWN, Properties, plain
 
+_RELEASE_LABEL = "app.kubernetes.io/instance"  # charts give it to their pods, with the release's name
 _NO_CHART = "because it comes with a chart that is recorded, not installed"
 
 
@@ -163,6 +164,9 @@ class KubernetesProvider(Provider):
             self._warn_once(resource, f"{inputs['kind']} {_id(inputs)}: its patch is recorded, {_NO_CHART}")
             return manifests.observed(self._session.recorded.apply(inputs, resource.urn), manager)
         live = objects.apply(plain(inputs), manager, force=_forced(inputs))
+        if self._leads_to_a_chart(live):
+            self._warn_once(resource, f"Service {_id(live)}: its pods are not awaited, {_NO_CHART}")
+            return manifests.observed(live, manager)
         try:
             live = objects.wait(live, timeout_seconds)
         except NotReadyError as error:
@@ -179,6 +183,14 @@ class KubernetesProvider(Provider):
             inputs["apiVersion"], inputs["kind"], metadata.get("namespace"), metadata["name"]
         )
         return not found
+
+    def _leads_to_a_chart(self, live: Properties) -> bool:
+        """Whether a service selects pods of a chart that is only recorded here: they never come."""
+        if (live["apiVersion"], live["kind"]) != ("v1", "Service"):
+            return False
+        selector: Mapping[str, str] = live["spec"].get("selector") or {}
+        release = selector.get(_RELEASE_LABEL, "")
+        return bool(release) and self._session.releases.is_recorded(live["metadata"]["namespace"], release)
 
     def _objects(self, manifest: Properties) -> LiveObjects | None:
         """Return where an object lives, or None where it is only recorded."""

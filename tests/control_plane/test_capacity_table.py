@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from components.aws.nodes import GPU_TAINT, ROLE_LABEL, pool_of
-from components.contract import NodePool
+from components.aws.nodes import pool_of
+from components.contract import GPU_TAINT, ROLE_LABEL, NodePool
 from components.settings import SettingsError, parse
 from sandbox.kubernetes.api import Client
 from sandbox.kubernetes.cluster import Cluster

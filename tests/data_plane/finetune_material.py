@@ -24,6 +24,7 @@ WORDS = (
     *("small", "big", "red", "old", "fish", "tree", "house", "and"),
 )
 LENGTH = 24
+ROPE_THETA = 500_000.0  # not what a release that does not find it would take
 
 
 def sentence(random_words: random.Random) -> str:
@@ -53,6 +54,7 @@ def main(folder: Path) -> None:
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=64,
+        rope_parameters={"rope_type": "default", "rope_theta": ROPE_THETA},
         bos_token_id=0,
         eos_token_id=1,
         tie_word_embeddings=False,

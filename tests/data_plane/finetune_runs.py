@@ -114,9 +114,13 @@ class Program:
         threading.Thread(target=lambda: codes.put(process.wait()), daemon=True).start()
         return Run(process.pid, place / "log", codes)
 
+    def executed(self, source: str) -> Run:
+        """A script in place of the program; it has the loaded libraries too."""
+        return self._started({"source": textwrap.dedent(source)}, {})
+
     def said(self, source: str) -> Any:
-        """What a script prints last, as JSON; it has the loaded libraries too."""
-        run = self._started({"source": textwrap.dedent(source)}, {})
+        """What a script prints last, as JSON."""
+        run = self.executed(source)
         run.done()
         return json.loads(run.log.read_text().splitlines()[-1])
 
@@ -201,15 +205,13 @@ def program(folder: Path, variables: Mapping[str, str]) -> Generator[Program]:
             server.wait(timeout=60)
 
 
-def made(folder: Path) -> dict[str, Any]:
+def made(loaded: Program, folder: Path) -> dict[str, Any]:
     """A tiny model and data in a folder, as :mod:`tests.data_plane.finetune_material` makes them."""
-    done = subprocess.run(
-        [str(interpreter()), "-W", "ignore", str(ROOT / "tests" / "data_plane" / "finetune_material.py"), str(folder)],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_SECONDS,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    source = f"""
+        import sys
+        from pathlib import Path
+        sys.path.insert(0, {str(ROOT / "tests" / "data_plane")!r})
+        from finetune_material import main
+        main(Path({str(folder)!r}))
+    """
+    return loaded.said(source)

@@ -34,7 +34,8 @@ def child(asked: dict) -> None:
 
 def main() -> None:
     """Answer line by line."""
-    import finetune.program  # noqa: F401 what takes the time
+    # What takes the time; a child that had to load it would do so again for each run.
+    import transformers.models.llama.modeling_llama  # noqa: F401
 
     lock = threading.Lock()
 

@@ -13,11 +13,21 @@ from retrieval import ingest  # pyright: ignore[reportMissingImports] in the ima
 from retrieval.config import Milvus  # pyright: ignore[reportMissingImports]
 from retrieval.store import Store, connect  # pyright: ignore[reportMissingImports]
 
+_ATTEMPTS = 4
+
+
+def _connected(url: str) -> Any:
+    """A client; on a busy machine the server may not answer the first time."""
+    for _ in range(_ATTEMPTS - 1):
+        with contextlib.suppress(Exception):
+            return connect(Milvus(url=url))
+    return connect(Milvus(url=url))
+
 
 def answer(asked: dict[str, Any]) -> dict[str, Any]:
     if "look" in asked:
-        store = Store(connect(Milvus(url=asked["milvus"])), asked["name"])
         try:
+            store = Store(_connected(asked["milvus"]), asked["name"])
             return {"found": eval(asked["look"], {"store": store})}
         except Exception:
             return {"failed": traceback.format_exc()}

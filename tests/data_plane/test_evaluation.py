@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +28,9 @@ ROOT = Path(__file__).resolve().parents[2]
 IMAGE = ROOT / "workloads" / "evaluation" / "image"
 DONE, FAILED, CONFIGURATION, REFUSED = 0, 1, 2, 3
 CASES = 24
+EACH = 3
+"""Cases where every metric of both libraries is asked for: the least that a threshold rests on."""
+
 MODEL = "chat"
 _START_SECONDS = 300
 
@@ -62,13 +64,17 @@ class Bench:
         results = self.folder / f"results-{self.runs}"
         message = self.folder / f"message-{self.runs}"
         config = {"messageFile": str(message), "results": str(results), **document}
-        line = {"arguments": ["--config", json.dumps(config)], "environment": variables, "log": str(log)}
+        code = self.called(["--config", json.dumps(config)], log, **variables)
+        return Ended(code, log.read_text(), message.read_text() if message.exists() else "", results)
+
+    def called(self, arguments: Sequence[str], log: Path, **variables: str) -> int:
+        """The program with these arguments; its exit code."""
+        line = {"arguments": arguments, "environment": variables, "log": str(log)}
         assert self.driver.stdin
         assert self.driver.stdout
         self.driver.stdin.write(json.dumps(line) + "\n")
         self.driver.stdin.flush()
-        code = int(self.driver.stdout.readline())
-        return Ended(code, log.read_text(), message.read_text() if message.exists() else "", results)
+        return int(self.driver.stdout.readline())
 
     def registered(self, source: str = "") -> str:
         """A new version of the model, with a run of its own as training leaves it."""
@@ -291,7 +297,7 @@ EVERYTHING: list[dict[str, Any]] = [
             "faithfulness", "answerRelevancy", "answerAccuracy", "contextPrecision", "contextRecall",
             "contextRelevance", "factualCorrectness", "responseGroundedness", "semanticSimilarity", "exactMatch",
         ],
-        "maxCases": 3,
+        "maxCases": EACH,
     },
     {
         "name": "deep",
@@ -301,7 +307,7 @@ EVERYTHING: list[dict[str, Any]] = [
             "hallucination", "bias", "toxicity", "exactMatch",
         ],
         "criteria": [{"name": "short", "text": "The answer is one short sentence and names a real city."}],
-        "maxCases": 3,
+        "maxCases": EACH,
     },
 ]  # fmt: skip
 
@@ -415,7 +421,7 @@ def test_every_metric_of_both_libraries_tells_good_from_bad(subject: str, best: 
     for suite in EVERYTHING:
         for metric in (*suite["metrics"], *(one["name"] for one in suite.get("criteria", []))):
             measure = ended.measure(f"{suite['name']}.{metric}")
-            assert (measure["cases"], measure["unjudged"]) == (3, 0), f"{metric}: {measure}"
+            assert (measure["cases"], measure["unjudged"]) == (EACH, 0), f"{metric}: {measure}"
             assert 0 <= measure["value"] <= 1
             if f"{suite['name']}.{metric}" in follow_answers:
                 assert measure["value"] == pytest.approx(float(best)), f"{metric}: {measure}"
@@ -493,16 +499,11 @@ def test_nothing_reached_out_of_the_machine(bench: Bench):
     assert bench.guard.read_text() == ""
 
 
-def test_the_program_says_how_it_is_called_and_refuses_what_it_does_not_know(bench: Bench):
-    python = environment("evaluation", IMAGE / "requirements.txt") / "bin" / "python"
-    program = [str(python), "-m", "evaluation"]
-    environ = {**os.environ, **bench.variables}
-    helped = subprocess.run([*program, "--help"], env=environ, capture_output=True, text=True, check=False, timeout=60)
-    assert (helped.returncode, "--config" in helped.stdout) == (DONE, True)
+def test_the_program_says_how_it_is_called_and_refuses_what_it_does_not_know(bench: Bench, tmp_path: Path):
+    log = tmp_path / "log"
+    assert bench.called(["--help"], log) == DONE
+    assert "--config" in log.read_text()
     wrong = json.dumps({"model": {"name": "chat", "version": "latest"}, "colour": "red"})
-    refused = subprocess.run(
-        [*program, "--config", wrong], env=environ, capture_output=True, text=True, check=False, timeout=60
-    )
-    assert refused.returncode == CONFIGURATION
-    assert "model.version" in refused.stderr
-    assert "colour" in refused.stderr
+    assert bench.called(["--config", wrong], log) == CONFIGURATION
+    assert "model.version" in log.read_text()
+    assert "colour" in log.read_text()

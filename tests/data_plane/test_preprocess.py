@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import textwrap
 from collections.abc import Iterator
@@ -234,44 +233,23 @@ def test_a_wrong_configuration_ends_with_2_and_tells_everything_that_is_wrong(se
     assert "maxBadRecords: Input should be less" in done.stderr
 
 
-def test_another_tokenizer_than_the_pinned_one_ends_with_2_and_tells_which_it_is(seen: dict[str, Any], tmp_path: Path):
-    pinned = seen["cli"]["tokenizer"]
-    wrong = seen["cli"] | {"tokenizer": pinned | {"revision": "0" * 64}, "output": tmp_path.as_uri()}
-
-    done = execute("-m", "preprocess", "--config", json.dumps(wrong))
-
-    assert done.returncode == 2
-    assert f"it is {pinned['revision']} there" in done.stderr
+def test_another_tokenizer_than_the_pinned_one_ends_with_2_and_tells_which_it_is(seen: dict[str, Any]):
+    ended = seen["exits"]["tokenizer"]
+    assert ended["code"] == 2
+    assert f"it is {seen['cli']['tokenizer']['revision']} there" in ended["said"]
 
 
-def test_refused_data_ends_with_3(seen: dict[str, Any], tmp_path: Path):
-    short = seen["cli"] | {"cleaning": {"maxCharacters": 10}, "output": tmp_path.as_uri()}
-
-    done = execute("-m", "preprocess", "--config", json.dumps(short))
-
-    assert done.returncode == 3
-    assert "30 x too long" in done.stderr.replace("\\n", "\n")
+def test_refused_data_ends_with_3(seen: dict[str, Any]):
+    ended = seen["exits"]["refused"]
+    assert ended["code"] == 3
+    assert "30 x too long" in ended["said"].replace("\\n", "\n")
 
 
-def test_the_code_is_well_typed_with_the_packages_of_its_image(tmp_path: Path):
-    project = {
-        "typeCheckingMode": "standard",
-        "pythonVersion": "3.11",
-        "include": [str(IMAGE)],
-        "extraPaths": [str(PROJECT), str(IMAGE)],
-    }
-    (tmp_path / "pyrightconfig.json").write_text(json.dumps(project))
-    checker = Path(sys.executable).with_name("basedpyright")
-
-    done = subprocess.run(
-        [str(checker), "--pythonpath", str(python()), "--project", str(tmp_path)],
-        capture_output=True,
-        text=True,
-        timeout=_PATIENCE_SECONDS,
-        check=False,
-    )
-
-    assert done.returncode == 0, done.stdout
+def test_a_mirror_of_the_hub_keeps_a_commit_in_a_folder_of_its_name_and_no_other_folder_is_taken_for_it(
+    seen: dict[str, Any],
+):
+    assert seen["mirrored"]["same"]
+    assert "is not 01234567890123456789" in seen["mirrored"]["other"]
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from components.versions import TREES
 from tests.data_plane.environments import environment
 from tests.unit import release_stack
 from tests.unit.conftest import Recorder
+from workloads.argo import schedule
 from workloads.artifacts import publish
 from workloads.artifacts.pointer import point_to
 from workloads.release import argo
@@ -57,7 +58,7 @@ def emitted(recorded: Recorder) -> dict[str, Any]:
         flow = flow_in_pods(one, where)
         spec = argo.spec(flow, pools=release_stack.POOLS, service_account=PLANNER)
         pulumi.Output.from_input(spec).apply(lambda known: found.update(template=known))
-        found["schedule"] = argo.schedule(one.title, "0 1 * * *", labels=labels(one))
+        found["schedule"] = schedule(one.title, "0 1 * * *", labels=labels(one))
         document(flow).apply(lambda text: found.update(document=json.loads(text)))
 
     recorded.run(program)

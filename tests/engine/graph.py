@@ -18,6 +18,8 @@ _RANDOM: Final = re.compile(
     r"|\b(?=[0-9]*[A-Fa-f])[0-9A-Fa-f]{12,}\b|(?<=-)[0-9a-f]{7}(?![0-9A-Za-z])"
     r"|(?<=\.)[0-9a-f]{6}(?=\.[a-z0-9]+\.cache\.amazonaws\.com)"
 )
+# Where Google Cloud says at which address something answers: it gives another one every time.
+_ADDRESSES: Final = ("address", "dnsName", "endpoint", "host", "privateIpAddress")
 _SHORTEST_IDENTIFIER: Final = 6  # shorter ones (`none`) are words
 
 
@@ -42,13 +44,16 @@ class _Names:
         for resource in resources:
             name, given = resource["urn"].rsplit("::", 1)[1], set(_strings(resource.get("inputs")))
             outputs: Mapping[str, Any] = resource.get("outputs") or {}
-            for key, value in (("id", resource.get("id")), ("arn", outputs.get("arn")), ("url", outputs.get("url"))):
+            said = {"id": resource.get("id"), **{key: outputs.get(key) for key in ("arn", "url")}}
+            if resource["type"].startswith("gcp:"):
+                said |= {key: outputs.get(key) for key in _ADDRESSES}
+            for key, value in said.items():
                 if isinstance(value, str) and not _made_of(value, given):
-                    found.setdefault(value, f"<{key} of {name}>")
+                    found.setdefault(value.rstrip("."), f"<{key} of {name}>")
         for resource in resources:  # what it computes or draws, such as a database's secret
             name, given = resource["urn"].rsplit("::", 1)[1], set(_strings(resource.get("inputs")))
             for value in _strings(resource.get("outputs")):
-                drawn = resource["type"].startswith("random:") or value.startswith(("arn:", "https://"))
+                drawn = resource["type"].startswith(("random:", "tls:")) or value.startswith(("arn:", "https://"))
                 if drawn and not _made_of(value, given):
                     found.setdefault(value, f"<computed by {name}>")
         self._found = found

@@ -14,10 +14,10 @@ pytestmark = pytest.mark.engine
 GOLDEN = ROOT / "tests" / "golden"
 
 
-def test_the_graph_is_the_one_that_was_reviewed(full_stack: FullStack, request: pytest.FixtureRequest):
+def test_the_graph_is_the_one_that_was_reviewed(every_stack: FullStack, request: pytest.FixtureRequest):
     """A refactoring leaves it as it is; a change shows here what it does to every stack, line by line."""
-    golden = GOLDEN / f"{full_stack.stack}.yaml"
-    now = snapshot(full_stack.exported)
+    golden = GOLDEN / f"{every_stack.stack}.yaml"
+    now = snapshot(every_stack.exported)
     if request.config.getoption("--update-golden"):
         golden.write_text(now)
     reviewed = golden.read_text() if golden.exists() else ""

@@ -173,14 +173,14 @@ def test_settings_that_cannot_work_are_reported_once_by_the_program_and_not_as_a
     assert "Traceback" not in answer.text
 
 
-def test_the_shipped_stacks_pass_with_every_document_known(full_stack: FullStack):
+def test_the_shipped_stacks_pass_with_every_document_known(every_stack: FullStack):
     """After an update nothing is unknown any more, so that every policy has judged everything."""
-    (summary,) = full_stack.events("summaryEvent")
+    (summary,) = every_stack.events("summaryEvent")
     assert summary["PolicyPacks"], "the pack did not run"
-    said = full_stack.events("policyEvent")
+    said = every_stack.events("policyEvent")
     assert [one for one in said if one["enforcementLevel"] == "mandatory"] == []
     assert [one for one in said if one["policyName"] == "iam-judged-later"] == []
-    assert full_stack.events("policyRemediationEvent") == [], "the program itself must set its tags and labels"
+    assert every_stack.events("policyRemediationEvent") == [], "the program itself must set its tags and labels"
 
 
 _FIRST_PREVIEW = """

@@ -239,6 +239,32 @@ def test_a_secret_made_by_the_program_is_refused_and_not_quoted():
     assert "hunter2" not in said
 
 
+_AUTHORITY = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+
+
+@pytest.mark.parametrize(
+    ("held", "passes"),
+    [
+        ({"ca.pem": _AUTHORITY}, True),
+        ({"ca.pem": LATER}, True),
+        ({"password": LATER}, False),
+        ({"ca.pem": f"{_AUTHORITY}-----BEGIN PRIVATE KEY-----\nMIIB\n"}, False),
+        ({"ca.pem": "hunter2"}, False),
+        ({"ca.pem": _AUTHORITY, "password": "hunter2"}, False),
+    ],
+)
+def test_certificates_in_a_secret_are_no_secret(held: dict[str, str], passes: bool):
+    made = changed(changed(world(), "token", ("type",), "Opaque"), "token", ("stringData",), held)
+    assert (judge("no-secrets-in-state", made) == []) is passes
+
+
+def test_a_secret_that_is_named_with_its_reason_may_be_made():
+    made = changed(changed(world(), "token", ("type",), "Opaque"), "token", ("stringData",), {"key": "hunter2"})
+    made = changed(made, "token", ("metadata", "namespace"), "stores")
+    assert judge("no-secrets-in-state", made, config={"made": {"stores/*": "it is the store"}}) == []
+    assert judge("no-secrets-in-state", made, config={"made": {"store/*": "it is another"}})
+
+
 def test_a_credential_in_values_is_not_quoted():
     (said,) = judge("release-credentials", changed(world(), "release", ("values", "adminPassword"), "hunter2"))
     assert "hunter2" not in said

@@ -16,7 +16,7 @@ from policies.exemptions import Register
 
 pytestmark = pytest.mark.policies
 
-STACKS = ("dev", "prod")
+STACKS = ("dev", "prod", "gcp", "onprem")
 RULES = pack.rules(Register())
 
 

@@ -165,6 +165,9 @@ def policy_json(args: dict[str, Any]) -> str:
 
 
 _ANSWERS: dict[str, dict[str, Any]] = {
+    "gcp:logging/getProjectCmekSettings:getProjectCmekSettings": {
+        "serviceAccountId": "cmek@gcp-sa-logging.iam.gserviceaccount.com"
+    },
     "aws:index/getCallerIdentity:getCallerIdentity": {
         "accountId": ACCOUNT,
         "arn": f"arn:aws:iam::{ACCOUNT}:user/platform",

@@ -12,17 +12,27 @@ import pulumi
 import pytest
 from conftest import Recorder, recording
 from pulumi.runtime.settings import get_root_resource
+from pydantic import TypeAdapter
 
 from components import contract, mirrors
 from components.air_gap import close
 from components.chart_images import CHART_IMAGES
+from components.contract import ObjectGrant
 from components.platform.platform import Platform, PlatformArgs
 from components.platform.site import Site
+from components.settings import Settings
 from components.settings.air_gap import AirGapSettings
+from components.settings.datasets import DatasetSettings
+from components.settings.fine_tunes import FineTuneSettings
+from components.settings.models import ModelSettings
 from components.versions import CHARTS, IMAGES, TREES
 from ops.mirror.collect import of_resources
+from workloads.preprocess import job as preprocess
+from workloads.training import jobs as training
 
 pytestmark = pytest.mark.unit
+
+COMMIT = "0123456789" * 4
 
 MIRRORS = AirGapSettings.model_validate(
     {
@@ -58,7 +68,8 @@ def built(air_gap: AirGapSettings) -> Recorder:
 def _open_again() -> None:
     """The mocks keep one stack for all tests, and with it what is done to all that is declared."""
     root: Any = get_root_resource()
-    root._transformations = []
+    if root is not None:  # a test that declared nothing has made none
+        root._transformations = []
 
 
 @pytest.fixture(autouse=True)
@@ -179,6 +190,56 @@ def test_an_image_inside_a_longer_text_is_found_and_its_tag_stays():
 )
 def test_a_model_of_the_public_hub_is_read_from_the_bucket(source: str, behind: str):
     assert mirrors.model(MIRRORS, source) == behind
+
+
+HUB = {
+    "models": [{"name": "chat", "source": "hf://org/chat@main", "gpu": {"type": "l40s"}}],
+    "fineTunes": [
+        {"name": "support", "base": {"source": f"hf://org/base@{COMMIT}"}, "data": "s3://data/processed/x",
+         "gpu": {"type": "h100"}},
+    ],
+    "datasets": [
+        {"name": "wiki", "sources": ["raw/wiki/"], "tokenizer": {"source": "hf://org/base", "revision": COMMIT}},
+    ],
+}  # fmt: skip
+
+
+def closed(prefix: str) -> Settings:
+    """Settings that name the hub everywhere, behind the mirror; buckets have that prefix."""
+    given = onprem_stack.settings(objects={"bucketPrefix": prefix})
+    hub = {
+        "models": TypeAdapter(tuple[ModelSettings, ...]).validate_python(HUB["models"]),
+        "fine_tunes": TypeAdapter(tuple[FineTuneSettings, ...]).validate_python(HUB["fineTunes"]),
+        "datasets": TypeAdapter(tuple[DatasetSettings, ...]).validate_python(HUB["datasets"]),
+    }
+    found: list[Settings] = []
+    with recording() as recorder:
+        recorder.run(lambda: found.append(close(given.model_copy(update=hub), MIRRORS)))
+        _open_again()
+    return found[0]
+
+
+def test_nothing_of_the_public_hub_is_left_in_the_settings_and_the_stack_s_own_bucket_is_known_by_its_role():
+    """By its role: else no pod would get the right to read it."""
+    own = closed("llmops-onprem")
+    (model,), (tune,), (dataset,) = own.models, own.fine_tunes, own.datasets
+
+    assert (model.source, model.architecture) == ("s3://models/hub/org/chat/main", "org/chat")
+    assert (tune.base.source, tune.base.architecture) == (f"s3://models/hub/org/base/{COMMIT}", "org/base")
+    assert dataset.tokenizer.source == f"models/hub/org/base/{COMMIT}"
+    assert ObjectGrant(bucket="models", access="read", prefix=f"hub/org/base/{COMMIT}/") in preprocess.grants(dataset)
+    assert ObjectGrant(bucket="models", access="read", prefix=f"hub/org/base/{COMMIT}/") in training.grants(tune)
+
+
+def test_a_mirror_in_a_bucket_of_somebody_else_is_named_as_it_is():
+    others = closed("other")
+    (dataset,) = others.datasets
+    where = f"s3://llmops-onprem-models/hub/org/base/{COMMIT}"
+
+    assert others.fine_tunes[0].base.source == where
+    told = preprocess.configuration(dataset, {"data": "s3://other-data", "models": "s3://other-models"})
+    assert told["tokenizer"] == {"url": where, "revision": COMMIT}
+    assert not any(one.bucket == "models" for one in preprocess.grants(dataset) if isinstance(one, ObjectGrant))
 
 
 def test_half_an_air_gap_is_refused():

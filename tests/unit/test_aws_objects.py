@@ -10,10 +10,11 @@ from aws_stack import ABROAD, HERE, KEY, OTHER_KEY, PREFIX, TOPIC, rendered, run
 from conftest import ACCOUNT, REGION, Recorder
 from pulumi_aws import Provider
 
-from components.aws.bucket import Lifecycle, bucket_name, bucket_policy, lifecycle_rules
-from components.aws.objects import ROLES, Objects, ObjectsArgs, key_domain
+from components.aws.bucket import bucket_name, bucket_policy, lifecycle_rules
+from components.aws.objects import Objects, ObjectsArgs
 from components.aws.policy import Account
 from components.aws.replication import REPLICATED, Replication, ReplicationArgs, replication_permissions
+from components.buckets import ROLES, Lifecycle, key_domain
 
 pytestmark = pytest.mark.unit
 ALL = {f"objects-{role}" for role in (*ROLES, "access-logs")}

@@ -11,10 +11,11 @@ import pytest
 
 from tests.unit import image_code  # noqa: F401 - makes the next imports possible
 
-from engine import arguments, compatibility, steps  # isort: skip
+from engine import arguments, steps  # isort: skip
 from engine.__main__ import main  # isort: skip
 from engine.config import Build, ConfigError, Convert, parse  # isort: skip
 
+from workloads import compatibility
 from workloads.artifacts import find, publish, read
 
 pytestmark = pytest.mark.unit
@@ -207,6 +208,19 @@ def test_a_tokenizer_of_a_newer_release_is_read_by_the_older_one():
         "tokenizer_class": "PreTrainedTokenizerFast", "additional_special_tokens": ["<a>"], "model_max_length": 5,
     }  # fmt: skip
     assert compatibility.older_config({"rope_theta": 1.0, "rope_parameters": {"rope_theta": 2.0}})["rope_theta"] == 1.0
+
+
+def test_a_model_of_a_newer_release_keeps_its_sense_of_position_for_the_older_one(tmp_path: Path):
+    rope = {"rope_type": "llama3", "factor": 8.0, "rope_theta": 500000.0}
+    (tmp_path / "config.json").write_text(json.dumps({"rope_parameters": rope, "dtype": "bfloat16"}))
+
+    compatibility.for_older(tmp_path)
+
+    said = json.loads((tmp_path / "config.json").read_text())
+    assert said["rope_parameters"] == rope, "the newer one still finds its own"
+    assert (said["rope_theta"], said["torch_dtype"]) == (500000.0, "bfloat16")
+    assert said["rope_scaling"] == {"rope_type": "llama3", "factor": 8.0}
+    assert [one.name for one in tmp_path.iterdir()] == ["config.json"], "adapters have no tokenizer, or the like"
 
 
 def test_a_wrong_configuration_is_never_tried_again(capsys: Any):

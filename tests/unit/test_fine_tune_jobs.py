@@ -184,7 +184,6 @@ def test_nothing_runs_and_everything_is_there_to_start_it(recorded: Recorder):
         "fine-tune-second": "TrainJob",
     }
     (container,) = template(jobs["fine-tune-support"])["spec"]["containers"]
-    assert {"name": "AWS_ENDPOINT_URL_S3", "value": "https://s3.us-east-1.amazonaws.com"} in container["env"]
     assert {"name": "AWS_DEFAULT_REGION", "value": "us-east-1"} in container["env"]
     repository, _, tag = container["image"].partition(":")
     assert repository == "registry.test/training"

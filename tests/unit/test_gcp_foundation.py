@@ -212,6 +212,16 @@ def test_what_the_control_plane_says_is_kept_as_long_as_the_settings_want(record
     assert '"llmops-gcp"' in sink.inputs["filter"]
 
 
+def test_the_audit_is_written_with_our_key_once_its_writer_may_use_it(recorded: Recorder):
+    """Cloud Logging's account has a name that only the project's settings tell."""
+    build(recorded)
+    grant = recorded.one("gcp:kms/cryptoKeyIAMMember:CryptoKeyIAMMember", "foundation-logs-key")
+    bucket = recorded.one("gcp:logging/projectBucketConfig:ProjectBucketConfig")
+    assert bucket.inputs["cmekSettings"]["kmsKeyName"] == grant.inputs["cryptoKeyId"]
+    assert grant.name in bucket.depends_on
+    assert grant.inputs["member"] == "serviceAccount:cmek@gcp-sa-logging.iam.gserviceaccount.com"
+
+
 def test_the_budget_counts_this_stack_only(recorded: Recorder):
     build(recorded, {"gcp": {"billingAccount": "012345-6789AB-CDEF01"}, "budget": {"emails": ["b@example.com"]}})
     budget = recorded.one("gcp:billing/budget:Budget").inputs

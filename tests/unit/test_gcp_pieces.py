@@ -13,6 +13,7 @@ from gcp_stack import PREFIX, PROJECT, prepare, settings
 from hypothesis import given
 from hypothesis import strategies as st
 
+from components.buckets import Lifecycle
 from components.capacity.gce import CATALOGUE, REGIONS, gpu_zones_of, shape_of, zones_of
 from components.contract import (
     GPU_TAINT,
@@ -25,7 +26,7 @@ from components.contract import (
     SecretRef,
 )
 from components.gcp.addresses import METADATA, networks
-from components.gcp.bucket import Lifecycle, bucket_name, lifecycle_rules
+from components.gcp.bucket import bucket_name, lifecycle_rules
 from components.gcp.budget import alerts
 from components.gcp.cluster import access_groups, kubeconfig, team_groups
 from components.gcp.database import edition

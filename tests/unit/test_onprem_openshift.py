@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import onprem_stack
+import platform_site
 import pytest
 from conftest import Recorder
 from pulumi_kubernetes import core
 
 from components import contract
 from components.onprem.openshift import NEEDS
+from components.platform.mesh import cni_values, istiod_values, ztunnel_values
 from components.platform.namespaces import ROOMS
 from components.platform.network_policies import network_policies
 
@@ -81,6 +86,21 @@ def test_the_gpu_operator_comes_by_subscription_and_the_platform_installs_none(s
     assert {one.inputs["spec"]["name"] for one in subscriptions} == {"nfd", "gpu-operator-certified"}
     assert found[0].cluster.gpu_software == "provided"
     assert site.one("kubernetes:nvidia.com/v1:ClusterPolicy").inputs["spec"]["driver"] == {"enabled": True}
+
+
+def test_the_mesh_is_told_of_openshift_and_trusts_the_ztunnel_that_is_there(site: Recorder):
+    """The charts' own values for OpenShift look for ztunnel in kube-system."""
+    found: list[dict[str, Any]] = []
+
+    def values() -> None:
+        for openshift in (True, False):
+            foundation = onprem_stack.build(onprem_stack.settings(openshift=openshift)).result
+            place = replace(platform_site.site(), foundation=foundation)
+            found.extend([istiod_values(place), cni_values(place), ztunnel_values(place)])
+
+    site.run(values)
+    assert [one.get("global", {}).get("platform") for one in found] == ["openshift"] * 3 + [None] * 3
+    assert [found[0]["trustedZtunnelNamespace"], found[3].get("trustedZtunnelNamespace")] == ["istio-system", None]
 
 
 def test_pods_ask_openshifts_own_dns(site: Recorder):

@@ -414,3 +414,15 @@ def test_the_cost_model_imports_neither_pulumi_nor_a_cloud_sdk():
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
     assert not {name.split(".")[0] for name in loaded.split()} & {"pulumi", "pulumi_aws", "boto3", "botocore", "typer"}
+
+
+def test_disks_and_addresses_of_ones_own_data_centre_are_not_priced():
+    """The same objects cost something in a cloud."""
+    balanced = resource("kubernetes:core/v1:Service", spec={"type": "LoadBalancer"})
+    own = Resource(
+        urn="urn:pulumi:dc::llmops::llmops:onprem:Foundation::f", type="llmops:onprem:Foundation", custom=False
+    )
+    assert estimate([balanced]).lines
+    found = estimate([balanced, own])
+    assert (found.lines, found.unpriced) == ((), ())
+    assert found.free["kubernetes:core/v1:Service"]

@@ -138,3 +138,21 @@ def test_without_mirrors_there_is_nowhere_to_copy_to(tmp_path: Path):
     (tmp_path / "stack.yaml").write_text(json.dumps({"config": {}}))
     answer = CliRunner().invoke(cli.app, ["copy", *arguments])
     assert answer.exit_code == 2
+
+
+def test_everything_that_the_stack_s_file_names_of_the_hub_is_on_the_list(tmp_path: Path):
+    commit = "0123456789" * 4
+    arguments = state(tmp_path, _POD)
+    document = json.loads((tmp_path / "stack.yaml").read_text())
+    document["config"] |= {
+        "llmops:models": [{"source": "hf://org/chat@main"}, {"source": "hosted:openai/x"}],
+        "llmops:fineTunes": [{"base": {"source": f"hf://org/base@{commit}"}}],
+        "llmops:datasets": [{"tokenizer": {"source": "hf://org/tokens", "revision": commit}}],
+    }
+    (tmp_path / "stack.yaml").write_text(json.dumps(document))
+
+    said = CliRunner().invoke(cli.app, ["list", *arguments]).output
+
+    for name in ("org/chat@main", f"org/base@{commit}", f"org/tokens@{commit}"):
+        assert f"hf://{name} -> s3://models/hub/{name.replace('@', '/')}" in said
+    assert "openai" not in said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import onprem_stack
 import pytest
 
 from components.capacity.ec2 import CATALOGUE
@@ -35,6 +36,19 @@ def refused(**quotas: Any) -> str:
 )
 def test_a_quota_that_means_nothing_is_refused_with_its_path(quotas: dict[str, Any], words: str):
     assert words in refused(**quotas)
+
+
+def test_on_premises_a_quota_names_the_gpus_of_the_stacks_own_servers():
+    stack = onprem_stack.raw()
+    assert parse({**stack, "quotas": {"gpus": {"h100": 16}}}).quotas.gpus == {"h100": 16}
+    with pytest.raises(SettingsError, match=r"quotas\.gpus: must name models of h100, l40s; got a10g"):
+        parse({**stack, "quotas": {"gpus": {"a10g": 16}}})
+
+
+def test_on_premises_there_are_no_servers_but_those_that_the_stack_names():
+    stack = {key: value for key, value in onprem_stack.raw().items() if key != "nodeGroups"}
+    with pytest.raises(SettingsError, match="nodeGroups: must hold a group of role system"):
+        parse(stack)
 
 
 @pytest.mark.parametrize(

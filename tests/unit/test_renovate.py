@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from components import versions
+from workloads import shared_versions
 
 pytestmark = pytest.mark.unit
 
@@ -119,3 +120,30 @@ def test_every_version_that_the_sandbox_gets_its_programs_by_is_found(file: str)
         if re.match(r"_?[A-Z_]*VERSION(: Final)? = \"", line) and not line.startswith(follow)
     }
     assert named <= {one.line for one in _found(file)}
+
+
+def _left_alone(*files: str) -> set[str]:
+    """Packages of these files that Renovate is told not to move."""
+    rules = [one for one in RENOVATE["packageRules"] if one.get("enabled") is False]
+    return {
+        name
+        for one in rules
+        if one.get("matchFileNames") == list(files) or (not files and one.get("matchManagers") == ["dockerfile"])
+        if "matchUpdateTypes" not in one
+        for name in one["matchPackageNames"]
+    }
+
+
+def test_what_images_must_have_in_one_version_is_not_moved_in_one_of_them():
+    """It would be a pull request that can only fail: each is for one image."""
+    together = {one.package for one in shared_versions.SHARED if one.version or not one.parts}
+
+    assert _left_alone("workloads/*/image/requirements.txt") == together
+
+
+def test_base_images_of_a_server_s_version_are_not_moved_without_the_server():
+    bound = {shared_versions.ENGINE_BASE, shared_versions.RAY_BASE}
+
+    assert {image.rpartition(":")[0].removeprefix("docker.io/") for image in bound} == {
+        name.removeprefix("docker.io/") for name in _left_alone()
+    }

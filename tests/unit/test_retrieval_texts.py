@@ -250,6 +250,18 @@ def test_citations_tell_which_were_used_and_which_were_invented(code: SimpleName
     assert code.prompt.cited(answer) == {1, 2, 7}
 
 
+def test_what_an_answer_rests_on_is_given_whole_and_within_the_model_s_context(code: SimpleNamespace):
+    passages = [passage(code, " ".join(f"word{word}" for word in range(200)), number) for number in range(1, 40)]
+    config = serving(code, context_tokens=1024, answer_tokens=200)
+
+    made = code.prompt.prompt(asked(code, "why"), passages, config, answer_tokens=200)
+    rows = code.prompt.citations("So it is [1].", made.passages)
+
+    assert [row["text"] for row in rows] == [one.text for one in passages[: len(rows)]]
+    assert all(row["text"].startswith(row["excerpt"]) and len(row["excerpt"]) < len(row["text"]) for row in rows)
+    assert sum(code.tokens.estimated(row["text"]) for row in rows) < 1024
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [

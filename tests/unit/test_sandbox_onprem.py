@@ -134,6 +134,21 @@ def test_the_door_takes_questions_only(own: OwnCluster, tmp_path: Path):
     assert not (tmp_path / "kubeconfig.yaml").exists()
 
 
+def test_the_door_is_where_it_was_and_elsewhere_only_where_somebody_has_its_place(own: OwnCluster, tmp_path: Path):
+    """The kubeconfig is part of the stack's state: another port would be a change at every update."""
+    assert own.appearance
+    said: list[str] = []
+    doors: list[Front] = []
+    for _ in range(3):
+        doors.append(Front(cast("Client", FakeServer(own)), own.appearance, tmp_path / "kubeconfig.yaml"))
+        said.append(doors[-1].open().read_text())
+        if len(doors) == 1:
+            doors[0].close()
+    for door in doors[1:]:
+        door.close()
+    assert said[0] == said[1] != said[2]
+
+
 # Preflight asks the same
 
 

@@ -17,8 +17,8 @@ from components.settings.models import ModelSettings, ObjectiveSettings, SmokeSe
 from components.settings.release import ReleaseSettings
 from workloads.evaluation import steps as evaluation
 from workloads.images import content_tag
+from workloads.object_store import store_variables
 from workloads.preprocess.job import folder, preprocess_job
-from workloads.preprocess.job import variables as store_variables
 from workloads.release.releases import EVALUATOR, Release
 from workloads.release.steps import PodStep, ResourceStep, Step, result
 from workloads.training.component import job_text

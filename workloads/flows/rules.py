@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from components.capacity.clouds import shape_of
 from workloads.images import NAMES
 
 if TYPE_CHECKING:
@@ -79,10 +78,10 @@ def _served(settings: Settings, path: str, one: FineTuneSettings) -> Iterator[Fi
 def _buildable(settings: Settings, path: str, engine: EngineSettings) -> Iterator[Finding]:
     """There must be a node that the pod that builds fits on, with the GPUs that will serve."""
     shapes = [
-        (group.name, shape_of(kind, group.root_volume_gib))
+        (group.name, shape)
         for group in settings.node_groups
         if group.role == "gpu-inference"
-        for kind in group.instance_types
+        for shape in settings.shapes(group)
     ]
     fitting = [(name, shape) for name, shape in shapes if shape.gpu_model == engine.gpu_model]
     if not fitting:

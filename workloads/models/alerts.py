@@ -7,10 +7,8 @@ from datetime import timedelta
 from typing import Final
 
 import pulumi
-from pulumi_kubernetes.apiextensions import CustomResource
-from pulumi_kubernetes.meta import v1 as meta
 
-from components.platform.observability.rules import Alert, Group, Links, ModelObjective, spec
+from components.platform.observability.rules import Alert, Group, Links, ModelObjective, rule
 from components.platform.site import Site
 from components.settings.models import BaselineSettings
 from workloads.models.plan import Plan
@@ -18,7 +16,6 @@ from workloads.models.spec import ModelSpec
 
 ALERT: Final = "ModelCanaryWorse"
 
-_NAMESPACE: Final = "monitoring"
 _TOTAL: Final = "litellm_deployment_total_requests_total"
 _FAILED: Final = "litellm_deployment_failure_responses_total"
 _SECONDS: Final = "litellm_llm_api_latency_metric_bucket"
@@ -126,15 +123,4 @@ def declare(
     if not group.rules:
         return ()
     links = Links(owner=site.owner, runbooks=site.settings.alerting.runbook_base_url)
-    return (
-        CustomResource(
-            f"{name}-canaries",
-            api_version="monitoring.coreos.com/v1",
-            kind="PrometheusRule",
-            metadata=meta.ObjectMetaArgs(
-                name="llmops-canaries", namespace=_NAMESPACE, labels={"app.kubernetes.io/part-of": "llmops"}
-            ),
-            spec=spec([group], links),
-            opts=pulumi.ResourceOptions(parent=parent, depends_on=list(after)),
-        ),
-    )
+    return (rule(f"{name}-canaries", [group], title="llmops-canaries", links=links, parent=parent, after=after),)

@@ -6,17 +6,14 @@ from collections.abc import Sequence
 from typing import Final
 
 import pulumi
-from pulumi_kubernetes.apiextensions import CustomResource
-from pulumi_kubernetes.meta import v1 as meta
 
-from components.platform.observability.rules import Alert, Group, Links, spec
+from components.platform.observability.rules import Alert, Group, Links, rule
 from components.platform.observability.rules.model import HOUR, NOW, promql
 from components.platform.site import Site
 from workloads.preprocess.job import NAMESPACE
 
 ALERT: Final = "DatasetFailed"
 
-_NAMESPACE: Final = "monitoring"
 _FAILED: Final = (
     f'kuberay_job_deployment_status{{deployment_status="Failed",namespace="{NAMESPACE}",name=~"dataset-.+"}}'
 )
@@ -55,15 +52,4 @@ def declare(
         after: What brings the definition of a PrometheusRule.
     """
     links = Links(owner=site.owner, runbooks=site.settings.alerting.runbook_base_url)
-    return (
-        CustomResource(
-            f"{name}-rules",
-            api_version="monitoring.coreos.com/v1",
-            kind="PrometheusRule",
-            metadata=meta.ObjectMetaArgs(
-                name="llmops-datasets", namespace=_NAMESPACE, labels={"app.kubernetes.io/part-of": "llmops"}
-            ),
-            spec=spec([group()], links),
-            opts=pulumi.ResourceOptions(parent=parent, depends_on=list(after)),
-        ),
-    )
+    return (rule(f"{name}-rules", [group()], title="llmops-datasets", links=links, parent=parent, after=after),)

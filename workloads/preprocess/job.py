@@ -17,6 +17,7 @@ from components.platform.ray_jobs import AUTOSCALER, HEAD, SUBMITTER, Place, Ray
 from components.platform.site import Site
 from components.settings.datasets import DatasetSettings
 from workloads.images import reference
+from workloads.object_store import store_variables
 
 NAMESPACE: Final[Namespace] = "mlops-data"
 
@@ -60,8 +61,13 @@ def grants(dataset: DatasetSettings) -> tuple[Grant, ...]:
 
 def _tokenizer_grants(dataset: DatasetSettings) -> Iterator[Grant]:
     source = dataset.tokenizer.source
-    if not dataset.tokenizer.from_hub:
+    if not _outside(source):
         yield ObjectGrant(bucket="models", access="read", prefix=source.removeprefix("models/") + "/")
+
+
+def _outside(source: str) -> bool:
+    """Whether a tokenizer is in the public hub, or in a mirror that is no bucket of the stack."""
+    return "://" in source
 
 
 def configuration(dataset: DatasetSettings, urls: Mapping[BucketRole, str]) -> dict[str, Any]:
@@ -85,9 +91,7 @@ def configuration(dataset: DatasetSettings, urls: Mapping[BucketRole, str]) -> d
         **({} if near is None else {"nearDuplicates": near.model_dump(by_alias=True)}),
         "split": dataset.split.model_dump(by_alias=True),
         "tokenizer": {
-            "url": source
-            if dataset.tokenizer.from_hub
-            else f"{urls['models'].rstrip('/')}/{source.removeprefix('models/')}",
+            "url": source if _outside(source) else f"{urls['models'].rstrip('/')}/{source.removeprefix('models/')}",
             "revision": dataset.tokenizer.revision,
         },
         "maxTokens": dataset.max_tokens,
@@ -125,7 +129,7 @@ def preprocess_job(dataset: DatasetSettings, site: Site) -> dict[str, Any]:
             name=account(dataset),
             entrypoint="python -m preprocess",
             workers=workers(dataset),
-            runtime_env=RuntimeEnv(variables=variables(site.foundation.objects)),
+            runtime_env=RuntimeEnv(variables=store_variables(site.foundation.objects)),
             place=Place(worker_account=account(dataset), queue=queue_of(site)),
             # The manifest may hold an output: nothing reads it before the engine knows it.
             image=cast("str", reference(site, "preprocess")),
@@ -151,12 +155,3 @@ def entrypoint(dataset: DatasetSettings, objects: ObjectStore) -> pulumi.Output[
         return f"python -m preprocess --config {shlex.quote(told)}"
 
     return urls.apply(line)
-
-
-def variables(objects: ObjectStore) -> dict[str, str]:
-    """How clients of the object store find it."""
-    if objects.protocol != "s3":
-        return {}
-    # A cloud's own clients know its endpoint, and name buckets in the host; with an endpoint they would not.
-    elsewhere = {"AWS_ENDPOINT_URL_S3": f"https://{objects.endpoint}"} if objects.signing == "keys" else {}
-    return {"AWS_REGION": objects.region, **elsewhere}

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from components.capacity import Request, fits, for_workloads
-from components.capacity.clouds import shape_of
 from components.settings.datasets import DatasetSettings, repeated_names
 
 if TYPE_CHECKING:
@@ -30,7 +29,8 @@ def problems(settings: Settings, datasets: Sequence[DatasetSettings]) -> Iterato
     for index, one in enumerate(datasets):
         if one.schedule and not platform.workflows.enabled:
             yield f"datasets[{index}].schedule", "needs platform.workflows.enabled, which keeps it"
-        if one.tokenizer.from_hub and not platform.isolation.internet:
+        reachable = platform.isolation.internet or settings.air_gap.enabled  # where a mirror takes the hub's place
+        if one.tokenizer.from_hub and not reachable:
             yield (
                 f"datasets[{index}].tokenizer.source",
                 "the hub needs platform.isolation.internet; copy the tokenizer's files into the bucket models, and "
@@ -46,12 +46,7 @@ def _fitting(settings: Settings, path: str, one: DatasetSettings) -> Iterator[Fi
         memory_mib=one.workers.memory_gib * 1024,
         ephemeral_storage_gib=one.workers.disk_gib,
     )
-    shapes = [
-        shape_of(kind, group.root_volume_gib)
-        for group in settings.node_groups
-        if group.role == "cpu"
-        for kind in group.instance_types
-    ]
+    shapes = [shape for group in settings.node_groups if group.role == "cpu" for shape in settings.shapes(group)]
     if not any(fits(wanted, shape) for shape in shapes):
         most = max(shapes, key=lambda shape: shape.memory_mib, default=None)
         room = "there is no group of role cpu"

@@ -7,10 +7,8 @@ from datetime import timedelta
 from typing import Final
 
 import pulumi
-from pulumi_kubernetes.apiextensions import CustomResource
-from pulumi_kubernetes.meta import v1 as meta
 
-from components.platform.observability.rules import Alert, Group, Links, spec
+from components.platform.observability.rules import Alert, Group, Links, rule
 from components.platform.observability.rules.model import NOW
 from components.platform.site import Site
 from workloads.release.argo import METRIC
@@ -22,7 +20,6 @@ LATE: Final = "ReleaseLate"
 SERIES: Final = f"argo_workflows_{METRIC}"
 """The controller's name for it. It keeps it in memory: after a restart there is none until the next run has ended."""
 
-_NAMESPACE: Final = "monitoring"
 _QUARTER: Final = timedelta(minutes=15)
 
 
@@ -86,15 +83,4 @@ def declare(
         after: What brings the definition of a PrometheusRule.
     """
     links = Links(owner=site.owner, runbooks=site.settings.alerting.runbook_base_url)
-    return (
-        CustomResource(
-            f"{name}-rules",
-            api_version="monitoring.coreos.com/v1",
-            kind="PrometheusRule",
-            metadata=meta.ObjectMetaArgs(
-                name="llmops-releases", namespace=_NAMESPACE, labels={"app.kubernetes.io/part-of": "llmops"}
-            ),
-            spec=spec([group(releases)], links),
-            opts=pulumi.ResourceOptions(parent=parent, depends_on=list(after)),
-        ),
-    )
+    return (rule(f"{name}-rules", [group(releases)], title="llmops-releases", links=links, parent=parent, after=after),)

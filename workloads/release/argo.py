@@ -1,4 +1,4 @@
-"""A flow for Argo Workflows: a template of workflows, and what starts it by the clock. Plain manifests."""
+"""A flow for Argo Workflows: a template of workflows. Plain manifests."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pulumi
 
 from components.contract import GPU_MODEL_LABEL, ROLE_LABEL, NodePool
 from components.platform.confinement import CONTAINER_SECURITY
+from workloads.argo import one_at_a_time
 from workloads.release.flow import INPUTS, Flow, Task, text_of, used
 from workloads.release.steps import EXIT_CONFIGURATION, EXIT_REFUSED, PodStep, with_results
 
-API: Final = "argoproj.io/v1alpha1"
 ENTRYPOINT: Final = "flow"
 RESULTS: Final = "/tmp/results"
 WORK: Final = "/work"
@@ -40,39 +40,12 @@ def spec(flow: Flow, *, pools: Sequence[NodePool], service_account: str) -> dict
         "arguments": {"parameters": [{"name": name, "value": value} for name, value in flow.inputs.items()]},
         "workflowMetadata": {"labels": dict(flow.labels)},
         # Two runs at once would do the same work twice; the second finds that nothing is left to do.
-        "synchronization": {"mutexes": [{"name": flow.name}]},
+        "synchronization": one_at_a_time(flow.name),
         "metrics": {"prometheus": [_metric(flow)]},
         "templates": [
             {"name": ENTRYPOINT, "dag": {"tasks": [_task(flow, task) for task in flow.tasks]}},
             *(_template(_pod(task), pools) for task in flow.tasks),
         ],
-    }
-
-
-def schedule(
-    template: str, cron: str, *, inputs: Mapping[str, str] | None = None, labels: Mapping[str, str]
-) -> dict[str, Any]:
-    """Specification of a ``CronWorkflow`` that runs a template.
-
-    Args:
-        template: Name of the WorkflowTemplate.
-        cron: Five fields, in UTC.
-        inputs: What its runs are told.
-        labels: Labels of its runs.
-    """
-    parameters = [{"name": name, "value": value} for name, value in (inputs or {}).items()]
-    return {
-        "schedules": [cron],
-        "timezone": "Etc/UTC",
-        "concurrencyPolicy": "Forbid",
-        "startingDeadlineSeconds": 3600,  # after an outage of the controller
-        "successfulJobsHistoryLimit": 1,
-        "failedJobsHistoryLimit": 3,
-        "workflowMetadata": {"labels": dict(labels)},
-        "workflowSpec": {
-            "workflowTemplateRef": {"name": template},
-            **({"arguments": {"parameters": parameters}} if parameters else {}),
-        },
     }
 
 

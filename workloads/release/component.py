@@ -14,6 +14,7 @@ from pulumi_kubernetes.meta import v1 as meta
 from components.platform.names import name_of
 from components.platform.pipelines_manifests import RUNNER
 from components.platform.site import Site
+from workloads.argo import API, schedule
 from workloads.release import alerts, argo, rights
 from workloads.release.kubeflow import document
 from workloads.release.releases import (
@@ -175,7 +176,7 @@ class Releases(pulumi.ComponentResource):
         metadata = meta.ObjectMetaArgs(name=title, namespace=NAMESPACE, labels=labels(release))
         template = CustomResource(
             f"{title}-template",
-            api_version=argo.API,
+            api_version=API,
             kind="WorkflowTemplate",
             metadata=metadata,
             spec=argo.spec(flow_in_pods(release, site), pools=site.foundation.cluster.pools, service_account=PLANNER),
@@ -192,10 +193,10 @@ class Releases(pulumi.ComponentResource):
         for kind, (cron, inputs) in crons.items():
             yield CustomResource(
                 f"{title}-{kind}",
-                api_version=argo.API,
+                api_version=API,
                 kind="CronWorkflow",
                 metadata=meta.ObjectMetaArgs(name=f"{title}-{kind}", namespace=NAMESPACE, labels=labels(release)),
-                spec=argo.schedule(title, cron, inputs=inputs, labels=labels(release)),
+                spec=schedule(title, cron, inputs=inputs, labels=labels(release)),
                 # It names the template by its name alone.
                 opts=pulumi.ResourceOptions(parent=self, depends_on=[template]),
             )

@@ -8,7 +8,8 @@ from typing import Any, Final
 import pulumi
 
 from components.contract import ROLE_LABEL
-from workloads.release.argo import API, inputs_of
+from workloads.argo import API
+from workloads.release.argo import inputs_of
 from workloads.release.flow import Flow, Starter, Task, as_pod, text_of, used
 from workloads.release.steps import PodStep, ResourceStep, result
 

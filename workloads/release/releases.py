@@ -16,6 +16,7 @@ from components.platform.site import Site
 from components.settings.models import ObjectiveSettings, SmokeSettings
 from components.settings.release import EngineSettings, ReleaseSettings
 from workloads.images import content_tag, reference
+from workloads.object_store import store_variables
 from workloads.release import trial
 from workloads.release.flow import INPUTS, Condition, Flow, Starter, Task, in_pods
 from workloads.release.steps import PodStep, ResourceStep, Step, result
@@ -182,7 +183,7 @@ def _light(
         image=reference(site, "release"),
         command=_RUN,
         config=config,
-        environment=store_environment(site),
+        environment=store_variables(site.foundation.objects),
         secrets=_REGISTRY if registry else {},
         gives=gives,
         cpu_millicores=100,
@@ -192,14 +193,6 @@ def _light(
         deadline_seconds=_LIGHT_SECONDS,
         retries=4,
     )
-
-
-def store_environment(site: Site) -> dict[str, pulumi.Input[str]]:
-    """How clients find the object store."""
-    objects = site.foundation.objects
-    if objects.protocol != "s3":
-        return {}
-    return {"AWS_REGION": objects.region, "AWS_ENDPOINT_URL_S3": f"https://{objects.endpoint}"}
 
 
 def _url(site: Site, bucket: Any, path: str) -> pulumi.Output[str]:
@@ -365,7 +358,7 @@ def _on_gpus(name: str, config: Mapping[str, Any], engine: EngineSettings, site:
         image=reference(site, "engine"),
         command=_BUILD,
         config=config,
-        environment=store_environment(site),
+        environment=store_variables(site.foundation.objects),
         cpu_millicores=3000,
         memory_mib=engine.memory_gib * 1024,
         disk_gib=engine.disk_gib,

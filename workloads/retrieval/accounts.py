@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import pulumi
 from pulumi_kubernetes import core
-from pulumi_kubernetes.meta import v1 as meta
 
 from components.contract import ROLE_LABEL
-from components.platform.confinement import config_files, container_security, from_secret, mount, plain, resources
+from components.platform.confinement import container_security, from_secret, plain, resources
 from components.platform.jobs import awaited_job, errand, job_spec
-from components.platform.model_gateway import reconcile
-from components.platform.model_gateway.names import KEYS_SECRET, SERVICE_URL
-from components.platform.names import name_of
 from components.platform.openings import Namespace
 from components.platform.secrets import external_secret
 from components.platform.site import Site
 from components.platform.vectors_values import ROOT_SECRET
 from components.settings.retrieval import RetrievalSettings
-from components.versions import IMAGES
+from workloads.gateway_key import GatewayKey, declare
 from workloads.images import content_tag, reference
 from workloads.retrieval.ingestion import MILVUS_URL
 from workloads.retrieval.names import (
@@ -40,7 +34,6 @@ from workloads.retrieval.names import (
 )
 
 _FOLDER: Final = "/etc/retrieval"
-_SCRIPT: Final = Path(__file__).with_name("keys_pod.py")
 _DEADLINE_SECONDS: Final = 900  # Milvus may have to start
 _NOBODY: Final = 65534
 _RAY: Final = 1000  # the user of the image
@@ -121,48 +114,17 @@ def keep_key(
         parent: The component.
         after: The model gateway and the Secrets.
     """
-    files = {
-        "reconcile.py": Path(reconcile.__file__).read_text(),
-        "keys_pod.py": _SCRIPT.read_text(),
-        "key.json": json.dumps(gateway_key(retrievals), indent=2) + "\n",
-    }
-    configuration = core.v1.ConfigMap(
-        f"{name}-key",
-        metadata=meta.ObjectMetaArgs(name="retrieval-key", namespace=SERVING, labels=KEYS_PART),
-        data=files,
-        opts=pulumi.ResourceOptions(parent=parent, depends_on=list(site.namespaces[SERVING])),
-    )
-    container = core.v1.ContainerArgs(
-        name="key",
-        image=IMAGES["litellm"],  # for its Python; the nodes have it already
-        command=["python3", f"{_FOLDER}/keys_pod.py", f"{_FOLDER}/key.json"],
-        env=[
-            *plain({"LITELLM_URL": SERVICE_URL}),
-            from_secret("LITELLM_MASTER_KEY", KEYS_SECRET, "masterKey"),
-            from_secret("RETRIEVAL_KEY", SECRET, "gatewayKey"),
-        ],
-        resources=resources("10m", "48Mi", "128Mi"),
-        security_context=container_security(),
-        volume_mounts=[mount("files", _FOLDER, read_only=True)],
-    )
-    pod = errand(
-        container, user=_NOBODY, nodes=site.system_nodes, volumes=[config_files("files", name_of(configuration))]
-    )
-    return awaited_job(
-        f"{name}-key",
-        job_spec(
-            pod,
-            labels=KEYS_PART,
-            deadline_seconds=_DEADLINE_SECONDS,
-            retries=4,
-            # The files are no part of the job: with other ones it is another job.
-            annotations={"llmops/declaration": _digest(files)},
-        ),
+    key = GatewayKey(
+        title="retrieval-key",
         namespace=SERVING,
         labels=KEYS_PART,
-        deadline_seconds=_DEADLINE_SECONDS,
-        opts=pulumi.ResourceOptions(parent=parent, depends_on=list(after)),
+        wanted=gateway_key(retrievals),
+        secret=(SECRET, "gatewayKey"),
+        folder=_FOLDER,
+        volume="files",
+        retries=4,
     )
+    return declare(name, key, site=site, parent=parent, after=after)
 
 
 def keep_users(name: str, *, site: Site, parent: pulumi.Resource, after: Sequence[pulumi.Resource]) -> pulumi.Resource:
@@ -206,7 +168,3 @@ def keep_users(name: str, *, site: Site, parent: pulumi.Resource, after: Sequenc
         deadline_seconds=_DEADLINE_SECONDS,
         opts=pulumi.ResourceOptions(parent=parent, depends_on=list(after)),
     )
-
-
-def _digest(files: dict[str, str]) -> str:
-    return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()[:16]

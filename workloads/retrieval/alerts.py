@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import pulumi
 from pulumi_kubernetes.apiextensions import CustomResource
 from pulumi_kubernetes.meta import v1 as meta
 
 from components.platform.observability.monitors import Monitor
-from components.platform.observability.rules import Alert, Group, Links, spec
+from components.platform.observability.rules import Alert, Group, Links, rule
 from components.platform.observability.rules.model import HOUR, MINUTE, NOW, promql
 from components.platform.site import Site
 from workloads.retrieval.names import DATA, LABEL, PART, PORT, SERVING
@@ -99,20 +99,17 @@ def declare(
         after: What brings the definitions.
     """
     links = Links(owner=site.owner, runbooks=site.settings.alerting.runbook_base_url)
-    objects: dict[str, tuple[str, str, dict[str, Any]]] = {
-        "monitor": ("PodMonitor", MONITOR.name, MONITOR.spec),
-        "rules": ("PrometheusRule", "llmops-retrieval", spec([group()], links)),
-    }
-    return tuple(
-        CustomResource(
-            f"{name}-{part}",
-            api_version=_API,
-            kind=kind,
-            metadata=meta.ObjectMetaArgs(
-                name=title, namespace=_NAMESPACE, labels={"app.kubernetes.io/part-of": "llmops"}
-            ),
-            spec=specification,
-            opts=pulumi.ResourceOptions(parent=parent, depends_on=list(after)),
-        )
-        for part, (kind, title, specification) in objects.items()
+    monitor = CustomResource(
+        f"{name}-monitor",
+        api_version=_API,
+        kind="PodMonitor",
+        metadata=meta.ObjectMetaArgs(
+            name=MONITOR.name, namespace=_NAMESPACE, labels={"app.kubernetes.io/part-of": "llmops"}
+        ),
+        spec=MONITOR.spec,
+        opts=pulumi.ResourceOptions(parent=parent, depends_on=list(after)),
+    )
+    return (
+        monitor,
+        rule(f"{name}-rules", [group()], title="llmops-retrieval", links=links, parent=parent, after=after),
     )

@@ -7,17 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import pulumi
-from pulumi_kubernetes import core, rbac
 from pulumi_kubernetes.apiextensions import CustomResource
 from pulumi_kubernetes.meta import v1 as meta
 
 from components.platform.mesh import SECURITY_API
-from components.platform.names import name_of
 from components.platform.site import Site
 from components.settings.retrieval import RetrievalSettings
+from workloads import ray_runs
 from workloads.retrieval import accounts, alerts
 from workloads.retrieval.answering import GUARD, answering, guard_spec, url
-from workloads.retrieval.ingestion import API, RUNNER, cron_spec, grants, ingestion_job, template_spec
+from workloads.retrieval.ingestion import RUNNER, grants, runs
 from workloads.retrieval.names import DATA, SERVING, ingestion, labels
 
 
@@ -91,7 +90,7 @@ class Retrievals(pulumi.ComponentResource):
         after = [key, users, guard]
         made = [one for retrieval in args.retrievals for one in self._served(retrieval, args, after)]
         with_source = [one for one in args.retrievals if one.source is not None]
-        runner = self._runner(name, site) if with_source else ()
+        runner = ray_runs.runner(name, RUNNER, namespace=DATA, site=site, parent=self) if with_source else ()
         brought = [one for retrieval in with_source for one in self._brought_in(retrieval, args, [*runner, users])]
         told = alerts.declare(name, site=site, parent=self, after=args.rules) if args.rules else ()
         return [*secrets, *after, *made, *runner, *brought, *told]
@@ -105,65 +104,8 @@ class Retrievals(pulumi.ComponentResource):
         self, retrieval: RetrievalSettings, args: RetrievalsArgs, after: Sequence[pulumi.Resource]
     ) -> tuple[pulumi.Resource, ...]:
         site, title = args.site, ingestion(retrieval)
-        identity = site.foundation.identity.grant(
-            title, namespace=DATA, service_account=title, grants=grants(retrieval), parent=self
+        worker = ray_runs.worker(
+            title, namespace=DATA, grants=grants(retrieval), labels=labels(retrieval), site=site, parent=self
         )
-        whose = meta.ObjectMetaArgs(name=title, namespace=DATA, labels=labels(retrieval))
-        worker = core.v1.ServiceAccount(
-            title,
-            metadata=meta.ObjectMetaArgs(
-                name=title, namespace=DATA, labels=labels(retrieval), annotations=dict(identity.annotations)
-            ),
-            automount_service_account_token=False,
-            # A pod that starts before its role may do anything keeps failing with credentials that it has cached.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[*site.namespaces[DATA], *identity.ready]),
-        )
-        template = CustomResource(
-            f"{title}-template",
-            api_version=API,
-            kind="WorkflowTemplate",
-            metadata=whose,
-            spec=template_spec(retrieval, ingestion_job(retrieval, site)),
-            # The definitions come with the releases.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[worker, *after, *args.ray, *args.workflows]),
-        )
-        if retrieval.ingestion.schedule is None:
-            return (worker, template)
-        cron = CustomResource(
-            f"{title}-schedule",
-            api_version=API,
-            kind="CronWorkflow",
-            metadata=whose,
-            spec=cron_spec(retrieval, retrieval.ingestion.schedule),
-            # It names the template by its name alone.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[template]),
-        )
-        return (worker, template, cron)
-
-    def _runner(self, name: str, site: Site) -> tuple[pulumi.Resource, ...]:
-        """Make the account of the workflows."""
-        child = pulumi.ResourceOptions(parent=self, depends_on=list(site.namespaces[DATA]))
-        whose = meta.ObjectMetaArgs(name=RUNNER, namespace=DATA)
-        runner = core.v1.ServiceAccount(f"{name}-runs", metadata=whose, opts=child)
-        role = rbac.v1.Role(
-            f"{name}-runs",
-            metadata=whose,
-            rules=[
-                # Names of runs are not known beforehand, so that no rule can name them.
-                rbac.v1.PolicyRuleArgs(
-                    api_groups=["ray.io"], resources=["rayjobs"], verbs=["create", "get", "list", "watch"]
-                ),
-                rbac.v1.PolicyRuleArgs(
-                    api_groups=["argoproj.io"], resources=["workflowtaskresults"], verbs=["create", "patch"]
-                ),
-            ],
-            opts=child,
-        )
-        binding = rbac.v1.RoleBinding(
-            f"{name}-runs",
-            metadata=whose,
-            role_ref=rbac.v1.RoleRefArgs(api_group="rbac.authorization.k8s.io", kind="Role", name=name_of(role)),
-            subjects=[rbac.v1.SubjectArgs(kind="ServiceAccount", name=name_of(runner), namespace=DATA)],
-            opts=child,
-        )
-        return (runner, binding)
+        after = [worker, *after, *args.ray, *args.workflows]
+        return (worker, *ray_runs.declare(runs(retrieval, site), parent=self, after=after))

@@ -18,9 +18,9 @@ from components.platform.site import Site
 from components.platform.vectors_values import RELEASE
 from components.settings.retrieval import RetrievalSettings
 from workloads.images import reference
+from workloads.object_store import store_variables
+from workloads.ray_runs import RayRuns
 from workloads.retrieval.names import DATA, DATABASE, REPORTS, SECRET, ingestion, labels
-
-API: Final = "argoproj.io/v1alpha1"
 
 RUNNER: Final = "retrieval-ingestions"
 """Service account of workflows that bring documents in: it makes RayJobs in ``mlops-data`` and watches them."""
@@ -28,8 +28,6 @@ RUNNER: Final = "retrieval-ingestions"
 MILVUS_URL: Final = f"http://{RELEASE}.{DATA}.svc.cluster.local:19530"
 
 _MODULE: Final = "python -m retrieval.ingest"
-_STEP: Final = "run"
-_SLACK_SECONDS: Final = 900  # nodes that come, and the end of the job being seen
 _URLS: Final[tuple[BucketRole, ...]] = ("data", "models")
 
 CREDENTIALS: Final[Mapping[str, str]] = {
@@ -105,7 +103,7 @@ def ingestion_job(retrieval: RetrievalSettings, site: Site) -> dict[str, Any]:
             name=ingestion(retrieval),
             entrypoint=_MODULE,
             workers=workers(retrieval),
-            runtime_env=RuntimeEnv(variables=variables(site.foundation.objects)),
+            runtime_env=RuntimeEnv(variables=store_variables(site.foundation.objects)),
             place=Place(worker_account=ingestion(retrieval), queue=queue_of(site)),
             # The manifest may hold an output: nothing reads it before the engine knows it.
             image=cast("str", reference(site, "retrieval")),
@@ -136,54 +134,14 @@ def entrypoint(retrieval: RetrievalSettings, objects: ObjectStore) -> pulumi.Out
     return urls.apply(line)
 
 
-def variables(objects: ObjectStore) -> dict[str, str]:
-    """How clients of the object store find it."""
-    if objects.protocol != "s3":
-        return {}
-    return {"AWS_REGION": objects.region, "AWS_ENDPOINT_URL_S3": f"https://{objects.endpoint}"}
-
-
-def template_spec(retrieval: RetrievalSettings, job: dict[str, Any]) -> dict[str, Any]:
-    """Specification of the WorkflowTemplate: one step that makes the RayJob and waits for its end.
-
-    Args:
-        retrieval: The retrieval.
-        job: The RayJob; each run has one of its own, which goes with the workflow.
-    """
-    manifest = {**job, "metadata": {**job["metadata"]}}
-    manifest["metadata"]["generateName"] = f"{manifest['metadata'].pop('name')}-"
-    return {
-        "entrypoint": _STEP,
-        "serviceAccountName": RUNNER,
-        "activeDeadlineSeconds": retrieval.ingestion.deadline_hours * 3600 + _SLACK_SECONDS,
-        # Of two runs at once the one that began first would remove what the other has just found.
-        "synchronization": {"mutexes": [{"name": ingestion(retrieval)}]},
-        "workflowMetadata": {"labels": labels(retrieval)},
-        "templates": [
-            {
-                "name": _STEP,
-                "resource": {
-                    "action": "create",
-                    "setOwnerReference": True,
-                    # A job that has failed may be tried again; only then its deployment has failed.
-                    "successCondition": "status.jobStatus == SUCCEEDED",
-                    "failureCondition": "status.jobDeploymentStatus == Failed",
-                    "manifest": pulumi.Output.json_dumps(manifest, indent=2),
-                },
-            }
-        ],
-    }
-
-
-def cron_spec(retrieval: RetrievalSettings, schedule: str) -> dict[str, Any]:
-    """Specification of the CronWorkflow."""
-    return {
-        "schedules": [schedule],
-        "timezone": "Etc/UTC",
-        "concurrencyPolicy": "Forbid",
-        "startingDeadlineSeconds": 3600,  # after an outage of the controller
-        "successfulJobsHistoryLimit": 1,
-        "failedJobsHistoryLimit": 3,
-        "workflowMetadata": {"labels": labels(retrieval)},
-        "workflowSpec": {"workflowTemplateRef": {"name": ingestion(retrieval)}},
-    }
+def runs(retrieval: RetrievalSettings, site: Site) -> RayRuns:
+    """Runs of an ingestion. Of two at once the one that began first would remove what the other has just found."""
+    return RayRuns(
+        name=ingestion(retrieval),
+        namespace=DATA,
+        job=ingestion_job(retrieval, site),
+        account=RUNNER,
+        deadline_seconds=retrieval.ingestion.deadline_hours * 3600,
+        labels=labels(retrieval),
+        cron=retrieval.ingestion.schedule,
+    )

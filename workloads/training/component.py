@@ -19,6 +19,7 @@ from components.platform.openings import Namespace
 from components.platform.site import Site
 from components.settings.fine_tunes import FineTuneSettings
 from workloads.images import content_tag, reference
+from workloads.object_store import store_variables
 from workloads.training.jobs import (
     Addresses,
     account,
@@ -27,7 +28,6 @@ from workloads.training.jobs import (
     grants,
     labels,
     namespace,
-    store_environment,
 )
 from workloads.training.plan import Plan
 
@@ -128,7 +128,7 @@ def job_text(
             owner=site.owner,
             shared_memory_gib=site.settings.training.shared_memory_gib,
             pools=site.foundation.cluster.pools,
-            environment=store_environment(site.foundation.objects),
+            environment=store_variables(site.foundation.objects),
             name=name,
         )
         return json.dumps(manifest, indent=2)

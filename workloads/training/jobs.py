@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from components.contract import BucketRole, NodePool, ObjectGrant, ObjectStore
+from components.contract import BucketRole, NodePool, ObjectGrant
 from components.platform.experiments import TRACKING_URI
 from components.platform.experiments.names import ARTIFACT_PREFIX
 from components.platform.observability.monitors.learning import TRAINING_METRICS, TRAINING_PORT
@@ -14,7 +14,6 @@ from components.platform.openings import SCRAPER, Opening, Pods, team_namespace
 from components.platform.training_jobs import GRACE_SECONDS, NAMESPACE, TrainingJob, pytorch_job, train_job
 from components.settings.fine_tunes import FineTuneSettings
 from workloads.models.spec import OWNER_LABEL, TEAM_LABEL, location
-from workloads.preprocess.job import variables
 from workloads.training.image.finetune.config import (
     Checkpoints,
     Data,
@@ -160,7 +159,7 @@ def fine_tune_job(
         owner: Team that answers for the stack.
         shared_memory_gib: Shared memory of a training pod.
         pools: Node groups, whose taints its pods must tolerate.
-        environment: How its clients find the object store, as :func:`store_environment` says it.
+        environment: How its clients find the object store, as :mod:`workloads.object_store` says it.
         name: Name of the job; empty for one that the API server makes up when it is created.
     """
     job = TrainingJob(
@@ -190,11 +189,6 @@ def fine_tune_job(
         metadata: dict[str, Any] = manifest["metadata"]
         metadata["generateName"] = f"{metadata.pop('name')}-"
     return manifest
-
-
-def store_environment(objects: ObjectStore) -> dict[str, str]:
-    """How clients of the object store find it. Of the two variables of the region botocore reads only the second."""
-    return {**variables(objects), "AWS_DEFAULT_REGION": objects.region} if objects.protocol == "s3" else {}
 
 
 def command(config: FineTuneConfig) -> tuple[str, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from components.capacity.clouds import shape_of
 from components.settings.fine_tunes import FineTuneSettings, repeated_names
 from components.settings.teams import TeamSettings
 from workloads.models.plan import Finding, Group
@@ -23,7 +22,7 @@ def training_groups(settings: Settings) -> tuple[Group, ...]:
     return tuple(
         Group(
             name=group.name,
-            shapes=tuple(shape_of(kind, group.root_volume_gib) for kind in group.instance_types),
+            shapes=settings.shapes(group),
             max_size=group.max_size,
         )
         for group in settings.node_groups
@@ -68,7 +67,9 @@ def problems(
         if one.dataset and one.dataset not in names:
             known = f"one of the stack's datasets {', '.join(names)}" if names else "a dataset, and the stack has none"
             yield f"fineTunes[{index}].dataset", f"must be {known}; got {one.dataset}"
-        if one.base.source.startswith("hf:") and not settings.platform.isolation.internet:
+        # Without a way outside, a mirror takes the hub's place.
+        reachable = settings.platform.isolation.internet or settings.air_gap.enabled
+        if one.base.source.startswith("hf:") and not reachable:
             yield (
                 f"fineTunes[{index}].base.source",
                 "the hub is outside, and platform.isolation.internet is false; copy the model to the bucket models",

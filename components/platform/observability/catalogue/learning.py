@@ -181,6 +181,7 @@ METRICS: Final = (
             "argo_workflows_queue_depth_gauge": "queue_name",
             "argo_workflows_is_leader": "",
             "argo_workflows_workers_busy_count": "worker_type",
+            "argo_workflows_llmops_flow_created_seconds": "flow status",  # templates of releases declare it
         },
     ),
     *metrics(

@@ -55,11 +55,13 @@ __all__ = [
     "SiteFacts",
     "declare",
     "groups",
+    "rule",
     "runbook_url",
     "spec",
 ]
 
 _NAMESPACE: Namespace = "monitoring"
+_API = "monitoring.coreos.com/v1"
 
 
 def groups(facts: SiteFacts, objectives: Sequence[ModelObjective] = ()) -> tuple[Group, ...]:
@@ -112,15 +114,35 @@ def declare(
     """
     links = Links(owner=site.owner, runbooks=site.settings.alerting.runbook_base_url, grafana=grafana_url)
     return tuple(
-        CustomResource(
-            f"{name}-{concern}",
-            api_version="monitoring.coreos.com/v1",
-            kind="PrometheusRule",
-            metadata=meta.ObjectMetaArgs(
-                name=f"llmops-{concern}", namespace=_NAMESPACE, labels={"app.kubernetes.io/part-of": "llmops"}
-            ),
-            spec=spec(some, links),
-            opts=pulumi.ResourceOptions(parent=parent, depends_on=list(after)),
-        )
+        rule(f"{name}-{concern}", some, title=f"llmops-{concern}", links=links, parent=parent, after=after)
         for concern, some in by_object(groups(SiteFacts.of(site), objectives)).items()
+    )
+
+
+def rule(
+    name: str,
+    some: Sequence[Group],
+    *,
+    title: str,
+    links: Links,
+    parent: pulumi.Resource,
+    after: Sequence[pulumi.Resource],
+) -> CustomResource:
+    """Declare one PrometheusRule.
+
+    Args:
+        name: Of the Pulumi resource.
+        some: What is in it.
+        title: Its name.
+        links: Where its alerts point to.
+        parent: The component.
+        after: What brings the definition, and what refuses a wrong one.
+    """
+    return CustomResource(
+        name,
+        api_version=_API,
+        kind="PrometheusRule",
+        metadata=meta.ObjectMetaArgs(name=title, namespace=_NAMESPACE, labels={"app.kubernetes.io/part-of": "llmops"}),
+        spec=spec(some, links),
+        opts=pulumi.ResourceOptions(parent=parent, depends_on=list(after)),
     )

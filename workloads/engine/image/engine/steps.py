@@ -9,12 +9,13 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from engine import arguments, compatibility
+from engine import arguments
 from engine.config import Build, Convert, Trial
+from workloads import compatibility
 from workloads.artifacts import JSON, fetch, find, publish
 from workloads.artifacts.objects import objects
 from workloads.models import smoke_pod
@@ -79,9 +80,7 @@ def convert(config: Convert) -> Mapping[str, str]:
     with _workspace() as place:
         model, output = place / "model", place / "checkpoint"
         source = fetch(config.source, model)
-        described = _rewritten(model / "config.json", compatibility.older_config)
-        if (model / "tokenizer_config.json").exists():
-            _rewritten(model / "tokenizer_config.json", compatibility.older_tokenizer)
+        described = compatibility.for_older(model)
         names: Sequence[str] = described.get("architectures") or [""]
         texts = _calibration(config, place) if config.calibrated else None
         run_tool(
@@ -134,13 +133,6 @@ def build(config: Build) -> Mapping[str, str]:
     return {"engine": made.url}
 
 
-def _rewritten(file: Path, change: Callable[[Mapping[str, Any]], dict[str, Any]]) -> dict[str, Any]:
-    """A JSON file, changed; what it says now."""
-    found = change(json.loads(file.read_text()))
-    file.write_text(json.dumps(found, indent=2) + "\n")
-    return found
-
-
 def _tokenizer(source: str, target: Path) -> None:
     """The tokenizer's files alone; the weights are not fetched again."""
     target.mkdir(parents=True)
@@ -151,7 +143,7 @@ def _tokenizer(source: str, target: Path) -> None:
             store.download(names[name], target / name)
     if not (target / "tokenizer_config.json").exists():
         raise arguments.UnsupportedError(f"{source} has no tokenizer_config.json")
-    _rewritten(target / "tokenizer_config.json", compatibility.older_tokenizer)
+    compatibility.tokenizer_for_older(target)
 
 
 def trial(config: Trial) -> Mapping[str, str]:

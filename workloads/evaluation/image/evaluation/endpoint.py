@@ -114,7 +114,7 @@ class Endpoint:
 
 
 def _cited(citation: Any) -> str:
-    """The text of a source: a retrieval gives an excerpt of it."""
+    """What the answer had of a source: the whole passage, or an excerpt where the service gives no more."""
     found = (citation.get("text") or citation.get("excerpt")) if isinstance(citation, dict) else ""
     return found if isinstance(found, str) else ""
 

@@ -16,6 +16,8 @@ from preprocess.text import BadRecordError
 from workloads.artifacts import hashed, key_of
 from workloads.artifacts.objects import join, objects
 
+_COMMIT_DIGITS: Final = 40
+
 IGNORED: Final = -100
 """Label of a token that is not in the loss."""
 
@@ -151,6 +153,9 @@ def _fetch(place: str, revision: str, folder: Path) -> None:
     for name, url in wanted.items():
         store.download(url, folder / name)
     found = key_of({name: hashed(folder / name).sha256 for name in wanted})
+    # A mirror of the hub keeps each commit in a folder of its name.
+    if wanted and len(revision) == _COMMIT_DIGITS and place.rstrip("/").endswith(f"/{revision}"):
+        return
     if not wanted or found != revision:
         what = f"it is {found} there" if wanted else "no files of a tokenizer are there"
         raise ConfigurationError(f"tokenizer.revision: {place} is not {revision}: {what}")

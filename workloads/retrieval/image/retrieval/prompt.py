@@ -129,7 +129,10 @@ def cited(answer: str) -> set[int]:
 
 
 def citations(answer: str, passages: Sequence[Passage]) -> list[dict[str, Any]]:
-    """Every passage that the model was given, and whether the answer cites it."""
+    """Every passage that the model was given, and whether the answer cites it.
+
+    Passages are those of a :class:`Prompt`, so all texts together are within the model's context.
+    """
     numbers = cited(answer)
     return [
         {
@@ -142,6 +145,7 @@ def citations(answer: str, passages: Sequence[Passage]) -> list[dict[str, Any]]:
             "chunk": passage.id,
             "score": round(passage.score, 4),
             "excerpt": passage.text[:_EXCERPT],
+            "text": passage.text,
         }
         for number, passage in enumerate(passages, 1)
     ]

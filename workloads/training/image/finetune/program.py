@@ -25,6 +25,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
+from workloads import compatibility
 from workloads.artifacts import Manifest, find, publish
 
 from . import data, models, say, sources, tracking
@@ -219,6 +220,7 @@ def _trained(work: Work, arguments: TrainingArguments, run: tracking.Run | None,
             tokenizer.save_pretrained(target)
         if run is not None and config.adapters:
             run.folder(adapters, "adapter")
+        compatibility.for_older(target)
         done = publish(
             target,
             config.output.models,

@@ -1,0 +1,96 @@
+"""What a foundation gives to the layers above it, whatever cloud it stands on.
+
+The platform and the workloads read these types and nothing else: no module above the foundation names a cloud. Plain
+values are known at preview (policies, capacity and cost read them); ``pulumi.Output`` values come from resources.
+"""
+
+from components.contract.cluster import (
+    GPU_MODEL_LABEL,
+    GPU_TAINT,
+    ROLE_LABEL,
+    AccessRole,
+    AuditLog,
+    Cluster,
+    NodePool,
+    NodeRole,
+    Taint,
+)
+from components.contract.foundation import (
+    DnsZone,
+    Exposure,
+    Foundation,
+    LoadBalancers,
+    ModelHosting,
+    ModelService,
+    Registry,
+)
+from components.contract.identity import (
+    Access,
+    AuditLogGrant,
+    DnsGrant,
+    EndpointGrant,
+    Grant,
+    HostedModelGrant,
+    Identity,
+    NamespacedIdentity,
+    ObjectGrant,
+    SecretGrant,
+    ServiceIdentity,
+)
+from components.contract.networks import AddressRange, DnsPods, Networks, ServingPods
+from components.contract.stores import (
+    Bucket,
+    BucketRole,
+    Cache,
+    Database,
+    ObjectStore,
+    SecretRef,
+    SecretStore,
+    SecretStoreKind,
+    SharedFiles,
+    object_keys_secret,
+)
+
+__all__ = [
+    "GPU_MODEL_LABEL",
+    "GPU_TAINT",
+    "ROLE_LABEL",
+    "Access",
+    "AccessRole",
+    "AddressRange",
+    "AuditLog",
+    "AuditLogGrant",
+    "Bucket",
+    "BucketRole",
+    "Cache",
+    "Cluster",
+    "Database",
+    "DnsGrant",
+    "DnsPods",
+    "DnsZone",
+    "EndpointGrant",
+    "Exposure",
+    "Foundation",
+    "Grant",
+    "HostedModelGrant",
+    "Identity",
+    "LoadBalancers",
+    "ModelHosting",
+    "ModelService",
+    "NamespacedIdentity",
+    "Networks",
+    "NodePool",
+    "NodeRole",
+    "ObjectGrant",
+    "ObjectStore",
+    "Registry",
+    "SecretGrant",
+    "SecretRef",
+    "SecretStore",
+    "SecretStoreKind",
+    "ServiceIdentity",
+    "ServingPods",
+    "SharedFiles",
+    "Taint",
+    "object_keys_secret",
+]
