@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, Final
 import pytest
 
 from sandbox import paths
-from sandbox.kubernetes.api import Manifest
+from sandbox.kubernetes.api import Client, Manifest
 from sandbox.kubernetes.helm import NotAtHandError, Releases
 from sandbox.provider import Resource
 from sandbox.store import Store
@@ -23,6 +24,7 @@ RESTRICTED: Final = {"pod-security.kubernetes.io/enforce": "restricted"}
 """Labels of a namespace that admits restricted pods only."""
 
 _RELEASE: Final = "kubernetes:helm.sh/v3:Release"
+_PATIENCE_SECONDS: Final = 30
 
 
 class Declared:
@@ -148,3 +150,36 @@ def rendered_of(recorded: Recorder, folder: Path) -> dict[str, list[Manifest]]:
         }
     except NotAtHandError as missing:
         pytest.skip(str(missing))
+
+
+def may(client: Client, user: str, verb: str, resource: str, namespace: str, *, groups: Sequence[str] = ()) -> bool:
+    """Whether the API server lets a user do something.
+
+    Args:
+        client: The cluster.
+        user: Such as ``system:serviceaccount:<namespace>:<name>``.
+        verb: Such as ``create``.
+        resource: Plural with its subresource and its group: ``pods/log``, ``rayjobs.ray.io``.
+        namespace: Where; empty for everywhere.
+        groups: Groups of the user.
+    """
+    plural, _, group = resource.partition(".")
+    plural, _, subresource = plural.partition("/")
+    asked = {"verb": verb, "resource": plural, "group": group, "subresource": subresource, "namespace": namespace}
+    body = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SubjectAccessReview",
+        "spec": {"user": user, "groups": [*groups, "system:authenticated"], "resourceAttributes": asked},
+    }
+    answer = client.request("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", body=body)
+    return bool(answer["status"]["allowed"])
+
+
+def comes_to_be_allowed(client: Client, user: str, verb: str, resource: str, namespace: str) -> bool:
+    """The same for a right that was just given: the API server hears of its own roles a moment later."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        if may(client, user, verb, resource, namespace):
+            return True
+        time.sleep(0.1)
+    return False

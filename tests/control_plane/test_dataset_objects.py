@@ -13,8 +13,8 @@ import pytest
 from components.settings.datasets import DatasetSettings
 from sandbox.provider import ProviderError
 from tests.control_plane.conftest import Stack
+from tests.control_plane.declared import Declared, comes_to_be_allowed, may
 from tests.control_plane.test_data_systems import kept
-from tests.control_plane.test_kubernetes_provider import Declared
 from tests.unit.conftest import Recorder
 from tests.unit.conftest import recorded as recorded  # noqa: PLC0414 a fixture, for this module too
 from tests.unit.platform_site import options, site
@@ -97,26 +97,15 @@ def test_who_runs_the_workflow_may_make_the_job_and_look_at_it_and_nothing_more(
     rights = [one for one in objects(recorded) if "rbac" in one[0] or one[1]["metadata"]["name"] == RUNNER]
     made = [Declared(furnished, token, inputs).create() for token, inputs in rights]
 
-    def may(verb: str, group: str, resource: str, namespace: str = NAMESPACE) -> bool:
-        asked = {
-            "apiVersion": "authorization.k8s.io/v1",
-            "kind": "SubjectAccessReview",
-            "spec": {
-                "user": f"system:serviceaccount:{NAMESPACE}:{RUNNER}",
-                "resourceAttributes": {"verb": verb, "group": group, "resource": resource, "namespace": namespace},
-            },
-        }
-        path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
-        return furnished.client.request("POST", path, body=asked)["status"]["allowed"]
-
+    client, user = furnished.client, f"system:serviceaccount:{NAMESPACE}:{RUNNER}"
     try:
-        assert may("create", "ray.io", "rayjobs")
-        assert may("get", "ray.io", "rayjobs")
-        assert may("patch", "argoproj.io", "workflowtaskresults")
-        assert not may("delete", "ray.io", "rayjobs")
-        assert not may("create", "ray.io", "rayclusters")
-        assert not may("get", "", "secrets")
-        assert not may("create", "ray.io", "rayjobs", "mlops-training")
+        assert comes_to_be_allowed(client, user, "create", "rayjobs.ray.io", NAMESPACE)
+        assert comes_to_be_allowed(client, user, "get", "rayjobs.ray.io", NAMESPACE)
+        assert comes_to_be_allowed(client, user, "patch", "workflowtaskresults.argoproj.io", NAMESPACE)
+        assert not may(client, user, "delete", "rayjobs.ray.io", NAMESPACE)
+        assert not may(client, user, "create", "rayclusters.ray.io", NAMESPACE)
+        assert not may(client, user, "get", "secrets", NAMESPACE)
+        assert not may(client, user, "create", "rayjobs.ray.io", "mlops-training")
     finally:
         for one in reversed(made):
             one.delete()

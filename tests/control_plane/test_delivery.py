@@ -24,6 +24,7 @@ from sandbox.kubernetes.api import Client
 from sandbox.provider import ProviderError, Resource
 from sandbox.toolchain import clients
 from tests.control_plane.conftest import Stack
+from tests.control_plane.declared import comes_to_be_allowed, may
 from tests.unit.platform_site import options, site
 
 pytestmark = pytest.mark.control_plane
@@ -308,27 +309,15 @@ def test_the_controllers_account_may_apply_workloads_and_read_no_secret(stack: S
         client.apply(kind, manifest, manager="test")
     user = f"system:serviceaccount:{NAMESPACE}:{CONTROLLER_ACCOUNT}"
 
-    def may(verb: str, group: str, resource: str, namespace: str = "mlops-serving") -> bool:
-        review = {
-            "apiVersion": "authorization.k8s.io/v1",
-            "kind": "SubjectAccessReview",
-            "spec": {
-                "user": user,
-                "resourceAttributes": {"verb": verb, "group": group, "resource": resource, "namespace": namespace},
-            },
-        }
-        answer = client.request("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", body=review)
-        return bool(answer["status"]["allowed"])
-
     try:
-        assert may("patch", "apps", "deployments")
-        assert may("create", "external-secrets.io", "externalsecrets")
-        assert not may("get", "", "secrets")
-        assert not may("list", "", "secrets", namespace="")
-        assert not may("create", "", "serviceaccounts/token")
-        assert not may("create", "", "namespaces", namespace="")
-        assert not may("patch", "rbac.authorization.k8s.io", "clusterroles", namespace="")
-        assert not may("update", "", "nodes", namespace="")
+        assert comes_to_be_allowed(client, user, "patch", "deployments.apps", "mlops-serving")
+        assert comes_to_be_allowed(client, user, "create", "externalsecrets.external-secrets.io", "mlops-serving")
+        assert not may(client, user, "get", "secrets", "mlops-serving")
+        assert not may(client, user, "list", "secrets", "")
+        assert not may(client, user, "create", "serviceaccounts/token", "mlops-serving")
+        assert not may(client, user, "create", "namespaces", "")
+        assert not may(client, user, "patch", "clusterroles.rbac.authorization.k8s.io", "")
+        assert not may(client, user, "update", "nodes", "")
     finally:
         for name in reversed(kinds):
             kind = client.kind("rbac.authorization.k8s.io/v1", name)

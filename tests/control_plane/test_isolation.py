@@ -12,6 +12,7 @@ from components.platform.openings import team_namespace
 from sandbox.kubernetes.api import ApiError, Client
 from sandbox.kubernetes.cluster import Cluster
 from sandbox.toolchain.control_plane import ControlPlaneBinaries
+from tests.control_plane.declared import may
 from tests.control_plane.isolation_program import TEAMS, declared
 
 pytestmark = pytest.mark.control_plane
@@ -244,16 +245,7 @@ def test_each_role_may_this_and_no_other(client: Client, verb: str, resource: st
 
 
 def can_i(client: Client, group: str, verb: str, resource: str, namespace: str) -> bool:
-    plural, _, api_group = resource.partition(".")
-    plural, _, subresource = plural.partition("/")
-    asked = {"verb": verb, "resource": plural, "group": api_group, "subresource": subresource, "namespace": namespace}
-    body = {
-        "apiVersion": "authorization.k8s.io/v1",
-        "kind": "SubjectAccessReview",
-        "spec": {"user": "somebody", "groups": [group, "system:authenticated"], "resourceAttributes": asked},
-    }
-    answer = client.request("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", body=body)
-    return bool(answer["status"]["allowed"])
+    return may(client, "somebody", verb, resource, namespace, groups=[group])
 
 
 def test_there_are_two_teams_or_the_table_above_proves_less_than_it_says():

@@ -10,7 +10,7 @@ import pytest
 from components.aws.nodes import pool_of
 from components.settings.nodes import table
 from tests.control_plane.conftest import Stack
-from tests.control_plane.declared import Declared, definitions, furnishing, objects_of
+from tests.control_plane.declared import Declared, comes_to_be_allowed, definitions, furnishing, may, objects_of
 from tests.unit import release_stack
 from tests.unit.conftest import Recorder
 from tests.unit.conftest import recorded as recorded  # noqa: PLC0414 a fixture, for this module too
@@ -51,20 +51,8 @@ def made(furnished: Stack, recorded: Recorder) -> Iterator[Stack]:
         one.delete()
 
 
-def may(stack: Stack, account: str, verb: str, resource: str, namespace: str) -> bool:
-    plural, _, group = resource.partition(".")
-    asked = {"verb": verb, "resource": plural, "group": group, "namespace": namespace}
-    body = {
-        "apiVersion": "authorization.k8s.io/v1",
-        "kind": "SubjectAccessReview",
-        "spec": {
-            "user": f"system:serviceaccount:{NAMESPACE}:{account}",
-            "groups": ["system:serviceaccounts", f"system:serviceaccounts:{NAMESPACE}", "system:authenticated"],
-            "resourceAttributes": asked,
-        },
-    }
-    answer = stack.client.request("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", body=body)
-    return bool(answer["status"]["allowed"])
+def user(account: str) -> str:
+    return f"system:serviceaccount:{NAMESPACE}:{account}"
 
 
 JOB = "pytorchjobs.kubeflow.org"
@@ -93,7 +81,8 @@ def test_everything_is_admitted_and_accounts_may_what_their_steps_do(made: Stack
     crons = made.client.items(f"{WORKFLOWS}/cronworkflows")
     assert {one["metadata"]["name"] for one in crons} == {"release-support-schedule", "release-support-watch"}
     for verb, resource, namespace, who in WAYS:
-        allowed = {account for account in GRANTS if may(made, account, verb, resource, namespace)}
+        assert all(comes_to_be_allowed(made.client, user(one), verb, resource, namespace) for one in who)
+        allowed = {account for account in GRANTS if may(made.client, user(account), verb, resource, namespace)}
         assert allowed == who, f"{verb} {resource} in {namespace}"
 
 
