@@ -13,6 +13,8 @@ _SIGNATURE: Final = "4dabf18193072939515e22adb298388d"  # marks a secret in the 
 # Options of a resource that are part of its contract; the rest of the state is book-keeping.
 _OPTIONS: Final = ("protect", "retainOnDelete", "ignoreChanges", "customTimeouts", "replaceOnChanges", "hideDiff")
 # What is drawn at random and is no identifier of a resource: hashes, and the suffix of a generated name.
+# Drawn anew by every run of the sandbox.
+_CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 _RANDOM: Final = re.compile(
     r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|(?<=-)[0-9a-f]{17}\b"
     r"|\b(?=[0-9]*[A-Fa-f])[0-9A-Fa-f]{12,}\b|(?<=-)[0-9a-f]{7}(?![0-9A-Za-z])"
@@ -66,7 +68,8 @@ class _Names:
         return f"{types.rsplit('$', 1)[-1]} {name}"
 
     def stable(self, text: str) -> str:
-        return _RANDOM.sub("<random>", self._pattern.sub(lambda match: self._found[match[0]], text))
+        named = self._pattern.sub(lambda match: self._found[match[0]], text)
+        return _RANDOM.sub("<random>", _CERTIFICATE.sub("<certificate>", named))
 
 
 def _strings(value: Any) -> Iterator[str]:
