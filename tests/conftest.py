@@ -28,12 +28,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Several workers share the tests by module; all that look at one shipped stack stay with one of them."""
-    for item in items:
-        stack = _stack_of(item)
-        item.add_marker(pytest.mark.xdist_group(f"stack-{stack}" if stack else str(item.path)))
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Several workers share the tests by module; all that look at one shipped stack stay with one of them.
+
+    xdist reads the groups in `pytest_collection_modifyitems`, before any hook of that name in here.
+    """
+    stack = _stack_of(item)
+    item.add_marker(pytest.mark.xdist_group(f"stack-{stack}" if stack else str(item.path)))
 
 
 def _stack_of(item: pytest.Item) -> str:

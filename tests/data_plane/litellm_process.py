@@ -19,7 +19,7 @@ from components.platform.databases import Databases, DatabasesArgs
 from components.platform.model_gateway import GatewayModel, ModelGateway, ModelGatewayArgs
 from components.settings.teams import TeamSettings
 from tests.data_plane.environments import environment
-from tests.data_plane.postgres import free_port
+from tests.data_plane.ports import free_port
 from tests.data_plane.redis_server import Redis
 from tests.unit.conftest import Recorder
 from tests.unit.platform_site import options, site

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -26,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tests.data_plane.environments import environment
+from tests.data_plane.ports import free_port
 
 HOST = "database.test"
 """Name in the server's certificate; nothing resolves it, so clients are told the address beside it."""
@@ -213,12 +213,6 @@ def _run(command: Sequence[Path | str], folder: Path, drop: Mapping[str, int]) -
 
 def _plain_environment() -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def certificates(root: Path) -> None:

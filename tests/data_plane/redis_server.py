@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.data_plane.postgres import free_port
+from tests.data_plane.ports import free_port
 
 _PATIENCE_SECONDS = 60
 

@@ -6,13 +6,12 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -31,6 +30,7 @@ from sandbox.kubernetes.api import Client
 from sandbox.kubernetes.cluster import Cluster
 from sandbox.toolchain import gobuild
 from sandbox.toolchain.control_plane import ControlPlaneBinaries
+from tests.data_plane.ports import free_port
 from tests.unit.conftest import Recorder
 from tests.unit.platform_site import site
 
@@ -57,12 +57,6 @@ def until(ask: Callable[[], Found | None], what: str) -> Found:
             return answer
         time.sleep(0.05)
     raise AssertionError(f"{what}: not within {_PATIENCE_SECONDS:g} s")
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 class Model(BaseHTTPRequestHandler):

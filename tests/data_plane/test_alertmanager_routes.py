@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import threading
 import time
@@ -20,6 +19,7 @@ import pytest
 from components.platform.observability import alertmanager
 from components.platform.observability.metrics import Metrics, MetricsArgs
 from tests.data_plane.alertmanager_programs import program
+from tests.data_plane.ports import free_port
 from tests.unit.conftest import Recorder
 from tests.unit.platform_site import options, site
 
@@ -139,9 +139,7 @@ def running(configured: Path, heard: Heard) -> Iterator[str]:
         folder = configured.parent / "credentials" / receiver
         folder.mkdir(parents=True)
         (folder / key).write_text(f"http://127.0.0.1:{heard.port}/{receiver}")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     log = (configured.parent / "log").open("w")
     process = subprocess.Popen(
         [

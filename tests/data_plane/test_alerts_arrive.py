@@ -21,7 +21,7 @@ from components.platform.observability.rules import Links, ModelObjective, SiteF
 from components.settings.platform import PlatformSettings
 from components.settings.platform.alerting import AlertingSettings
 from tests.data_plane import alertmanager_programs, programs
-from tests.data_plane.postgres import free_port
+from tests.data_plane.ports import free_port
 
 pytestmark = pytest.mark.data_plane
 

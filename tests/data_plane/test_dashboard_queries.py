@@ -27,7 +27,7 @@ from components.platform.observability import catalogue
 from components.platform.observability.dashboards import costs
 from components.platform.observability.dashboards.model import Board
 from components.platform.observability.rules.recorded import LABELS as RECORDED
-from tests.data_plane.postgres import free_port
+from tests.data_plane.ports import free_port
 from tests.unit.conftest import Recorder, recording
 from tests.unit.dashboard_queries import POOLS, label_of, made, of_metrics, selector_of
 from tests.unit.platform_site import site

@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from components.platform import envoy
 from components.platform.edge import patches
 from components.settings.platform.gateway import GatewaySettings
+from tests.data_plane.ports import free_port
 
 pytestmark = pytest.mark.data_plane
 
@@ -207,12 +208,6 @@ def patched(found: list[dict[str, Any]], filters: list[dict[str, Any]]) -> dict[
 
 def address(port: int) -> dict[str, Any]:
     return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def await_listener(port: int, process: subprocess.Popen[bytes], log: Path) -> None:

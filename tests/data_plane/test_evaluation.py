@@ -19,7 +19,7 @@ from moto.server import ThreadedMotoServer
 
 from tests.data_plane import judge_server
 from tests.data_plane.environments import environment
-from tests.data_plane.postgres import free_port
+from tests.data_plane.ports import free_port
 from workloads.artifacts import key_of, publish
 
 pytestmark = pytest.mark.data_plane

@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from tests.data_plane.finetune_runs import IMAGE, ROOT, Program, Run, interpreter, made, program
-from tests.data_plane.postgres import free_port
+from tests.data_plane.ports import free_port
 from tests.data_plane.test_mlflow import Mlflow, objects
 from tests.data_plane.test_mlflow import mlflow as mlflow  # noqa: PLC0414 a fixture, for this module too
 from workloads.training.image.finetune.config import FineTuneConfig

@@ -38,7 +38,8 @@ from tests.data_plane.litellm_process import (
     replica,
 )
 from tests.data_plane.openai_backend import PIECES, Server, serving
-from tests.data_plane.postgres import Postgres, free_port
+from tests.data_plane.ports import free_port
+from tests.data_plane.postgres import Postgres
 from tests.data_plane.redis_server import Redis
 from tests.data_plane.redis_server import running as cache_running
 from tests.unit.conftest import Recorder, mocked

@@ -24,7 +24,7 @@ from sandbox import paths
 from sandbox.kubernetes.helm import NotAtHandError, Releases
 from sandbox.store import Store
 from sandbox.toolchain import clients
-from tests.data_plane.postgres import free_port
+from tests.data_plane.ports import free_port
 from tests.data_plane.programs import program, running
 from tests.unit.conftest import mocked
 from tests.unit.platform_site import options, site

@@ -17,7 +17,7 @@ from components.platform.observability.catalogue import METRICS
 from components.platform.observability.catalogue.model import Metric
 from tests.data_plane import alertmanager_programs, programs
 from tests.data_plane.environments import environment
-from tests.data_plane.postgres import free_port
+from tests.data_plane.ports import free_port
 
 pytestmark = pytest.mark.data_plane
 

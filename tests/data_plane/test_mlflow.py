@@ -22,7 +22,8 @@ from components.platform.databases import Databases, DatabasesArgs
 from components.platform.experiments import CLIENT_SECRET, Experiments, ExperimentsArgs
 from tests.data_plane.environments import environment
 from tests.data_plane.pods import Pod, synced
-from tests.data_plane.postgres import Postgres, free_port
+from tests.data_plane.ports import free_port
+from tests.data_plane.postgres import Postgres
 from tests.unit.conftest import Recorder, recording
 from tests.unit.platform_site import options, site
 

@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from tests.data_plane.environments import environment
-from tests.data_plane.postgres import free_port
+from tests.data_plane.ports import free_port
 from workloads.models.registry_client import RegistryError, look_up
 
 pytestmark = pytest.mark.data_plane

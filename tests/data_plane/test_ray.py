@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import tempfile
 import time
@@ -17,6 +16,7 @@ import pytest
 
 from components.platform.ray_jobs import RAY_VERSION, RayJobArgs, RuntimeEnv, Workers, ray_job
 from tests.data_plane.environments import environment
+from tests.data_plane.ports import free_port
 
 pytestmark = pytest.mark.data_plane
 
@@ -64,12 +64,6 @@ class Cluster:
         )
 
 
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
 @pytest.fixture(scope="module")
 def home() -> Iterator[Path]:
     """A short path: names of sockets below it must not have more than 107 characters."""
@@ -82,7 +76,7 @@ def home() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def cluster(home: Path) -> Iterator[Cluster]:
     folder = environment("ray")
-    dashboard, gcs = _free_port(), _free_port()
+    dashboard, gcs = free_port(), free_port()
     spec = job("true")["spec"]["rayClusterSpec"]
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "PYTHON", "VIRTUAL_ENV"))}
     found = Cluster(

@@ -16,7 +16,7 @@ from components.platform import telemetry
 from components.platform.model_gateway import Backend, GatewayModel, Served
 from tests.data_plane.litellm_process import MASTER, Emitted, Replica, emitted, replica
 from tests.data_plane.openai_backend import Server, serving
-from tests.data_plane.postgres import free_port
+from tests.data_plane.ports import free_port
 from tests.data_plane.redis_server import running as cache_running
 from tests.data_plane.span_receiver import Receiver, receiving
 from tests.data_plane.test_litellm import recorder

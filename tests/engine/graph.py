@@ -14,7 +14,11 @@ _SIGNATURE: Final = "4dabf18193072939515e22adb298388d"  # marks a secret in the 
 _OPTIONS: Final = ("protect", "retainOnDelete", "ignoreChanges", "customTimeouts", "replaceOnChanges", "hideDiff")
 # What is drawn at random and is no identifier of a resource: hashes, and the suffix of a generated name.
 # Drawn anew by every run of the sandbox.
-_CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+_CERTIFICATE: Final = re.compile(
+    r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----"
+    r"|LS0tLS1CRUdJTiBDRVJUSUZJQ0FUR[0-9A-Za-z+/=]+",  # the same in base64, as a kubeconfig has it
+    re.DOTALL,
+)
 _RANDOM: Final = re.compile(
     r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|(?<=-)[0-9a-f]{17}\b"
     r"|\b(?=[0-9]*[A-Fa-f])[0-9A-Fa-f]{12,}\b|(?<=-)[0-9a-f]{7}(?![0-9A-Za-z])"

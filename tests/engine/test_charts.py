@@ -14,6 +14,7 @@ import yaml
 
 from components.versions import CHARTS, ChartName
 from ops.access_matrix import RELEASE, Resource, resources
+from tests.conftest import STACKS
 from tests.engine.harness import ROOT, FullStack
 
 pytestmark = pytest.mark.engine
@@ -58,11 +59,10 @@ _UNLISTED: Final = {
     "platform-observability-traces-release: tempo.server.log_level": _AS_IT_IS,
 }
 
-# Charts that neither shipped stack installs, and what they are for.
+# Charts that no shipped stack installs, and what they are for.
 NOT_IN_THESE_STACKS: Final[dict[ChartName, str]] = {
     "gateway-crds": "models that ask for `triton.balance: requests`",
-    "gpu-operator": "nodes whose image brings no NVIDIA driver: on-prem and Google Cloud",
-    "metrics-server": "on-prem; EKS has it as an add-on, GKE by itself",
+    "metrics-server": "clusters of your own that bring none; EKS has it as an add-on, GKE by itself",
 }
 
 
@@ -98,7 +98,7 @@ def test_every_pinned_chart_is_installed_by_a_stack_or_says_what_it_is_for():
     """A version that nobody installs is never tried, and is raised by Renovate all the same."""
     graphs = [
         yaml.load((ROOT / "tests" / "golden" / f"{stack}.yaml").read_text(), yaml.CSafeLoader)
-        for stack in ("dev", "prod")
+        for stack in STACKS
     ]
     releases = [one["inputs"] for graph in graphs for key, one in graph.items() if key.split(" ", 1)[0] == RELEASE]
     installed = {(one["chart"].rpartition("/")[2], one["version"]) for one in releases}

@@ -19,7 +19,7 @@ import pytest
 import requests
 
 from tests.data_plane.environments import environment
-from tests.data_plane.postgres import free_port
+from tests.data_plane.ports import free_port
 from tests.data_plane.retrieval_backend import DIMENSION, Gateway, gateway
 from tests.data_plane.span_receiver import receiving
 
