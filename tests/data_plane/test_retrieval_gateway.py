@@ -19,8 +19,8 @@ from components.settings.retrieval import RetrievalSettings
 from tests.data_plane.environments import environment
 from tests.data_plane.litellm_process import MASTER, START_SECONDS, Replica, emitted, replica
 from tests.data_plane.redis_server import running as cache_running
+from tests.data_plane.retrieval_world import WORDS, Running, World, milvus, python, runner, service, text_about, world
 from tests.data_plane.test_litellm import recorder
-from tests.data_plane.test_retrieval import WORDS, Running, World, milvus, python, runner, service, text_about, world
 from tests.unit.conftest import Recorder
 from workloads.retrieval.accounts import gateway_key
 from workloads.retrieval.stack import stack_retrievals

@@ -97,8 +97,7 @@ def test_no_release_sets_a_value_that_its_chart_does_not_have(check: Path, full_
 def test_every_pinned_chart_is_installed_by_a_stack_or_says_what_it_is_for():
     """A version that nobody installs is never tried, and is raised by Renovate all the same."""
     graphs = [
-        yaml.load((ROOT / "tests" / "golden" / f"{stack}.yaml").read_text(), yaml.CSafeLoader)
-        for stack in STACKS
+        yaml.load((ROOT / "tests" / "golden" / f"{stack}.yaml").read_text(), yaml.CSafeLoader) for stack in STACKS
     ]
     releases = [one["inputs"] for graph in graphs for key, one in graph.items() if key.split(" ", 1)[0] == RELEASE]
     installed = {(one["chart"].rpartition("/")[2], one["version"]) for one in releases}
