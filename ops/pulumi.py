@@ -1,11 +1,14 @@
-"""What the commands ask the engine for, where no file was given."""
+"""What the commands ask the engine for."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import Any, Final, cast
+
+_PATIENCE_SECONDS: Final = 600
 
 
 class EngineError(Exception):
@@ -18,13 +21,31 @@ def stack_export(stack: str, *, sandbox: bool) -> dict[str, Any]:
     Raises:
         EngineError: There is no engine, or it refused.
     """
+    return cast("dict[str, Any]", json.loads(pulumi(["stack", "export", "--stack", stack], sandbox=sandbox)))
+
+
+def pulumi(arguments: Sequence[str], *, sandbox: bool) -> str:
+    """Run the engine, or the sandbox's, and return what it printed.
+
+    Raises:
+        EngineError: There is no engine, or it refused; the message is its own.
+    """
     program = [sys.executable, "-m", "sandbox", "--quiet", "--", "pulumi"] if sandbox else ["pulumi"]
+    return run([*program, *arguments])
+
+
+def run(command: Sequence[str]) -> str:
+    """Run a program to its end and return what it printed.
+
+    Raises:
+        EngineError: It is not there, refused, or did not end.
+    """
     try:
-        answer = subprocess.run(
-            [*program, "stack", "export", "--stack", stack], capture_output=True, text=True, check=False
-        )
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_PATIENCE_SECONDS)
     except FileNotFoundError:
-        raise EngineError("there is no `pulumi` on PATH; give --state or --preview, or --sandbox") from None
-    if answer.returncode != 0:
-        raise EngineError(answer.stderr.strip() or f"pulumi stack export ended with {answer.returncode}")
-    return cast("dict[str, Any]", json.loads(answer.stdout))
+        raise EngineError(f"there is no `{command[0]}` on PATH; --sandbox takes the sandbox's") from None
+    except subprocess.TimeoutExpired:
+        raise EngineError(f"{' '.join(command)} did not answer within {_PATIENCE_SECONDS} s") from None
+    if done.returncode != 0:
+        raise EngineError(done.stderr.strip() or f"{' '.join(command)} ended with {done.returncode}")
+    return done.stdout
