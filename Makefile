@@ -73,7 +73,7 @@ reset: $(VENV)/.runtime ## Forget everything in the sandbox, state included
 test: $(VENV)/.development ## Run the tests, everything they need included (TIERS=unit for those that need nothing)
 	-@test "$(TIERS)" = unit || $(SANDBOX) engine
 	-@test "$(TIERS)" = unit || $(SANDBOX) cluster
-	@$(BIN)/python -m pytest --numprocesses auto --dist loadgroup $(if $(filter-out all,$(TIERS)),-m "$(TIERS)")
+	@$(BIN)/python -m pytest --numprocesses auto --dist loadgroup --no-loadscope-reorder $(if $(filter-out all,$(TIERS)),-m "$(TIERS)")
 
 lint: $(VENV)/.development ## Check style, types and generated documents
 	@$(BIN)/ruff check .

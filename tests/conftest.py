@@ -19,6 +19,8 @@ STACKS: Final = ("dev", "prod", "gcp", "onprem")
 # Parameters whose value is the name of a stack.
 _OVER_STACKS: Final = ("full_stack", "every_stack", "other_stack", "shipped")
 
+_LONGEST_FIRST: Final = ("data_plane", "policies", "engine", "rendering", "control_plane", "browser", "unit")
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
@@ -35,6 +37,18 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     """
     stack = _stack_of(item)
     item.add_marker(pytest.mark.xdist_group(f"stack-{stack}" if stack else str(item.path)))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long groups first, so that no worker is left with one when the other has nothing to do.
+
+    Needs `--no-loadscope-reorder`: xdist would begin with the groups of most tests, which are the quickest.
+    """
+    items.sort(key=lambda item: (not _stack_of(item), _tier(item)))
+
+
+def _tier(item: pytest.Item) -> int:
+    return next((order for order, tier in enumerate(_LONGEST_FIRST) if item.get_closest_marker(tier)), 0)
 
 
 def _stack_of(item: pytest.Item) -> str:
