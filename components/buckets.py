@@ -29,6 +29,13 @@ class Lifecycle:
     expire_noncurrent_after_days: int | None = None
 
 
+LINKED: Final[tuple[BucketRole, ...]] = ("models", "mlflow", "pipelines")
+"""Buckets whose objects may be given to people by a link: models, and what runs and pipelines have written."""
+
+MAX_LINK_SECONDS: Final = 12 * 3600
+"""How long a signed link holds at most; ``workloads/artifacts/links.py`` says why."""
+
+
 def key_domain(role: BucketRole) -> Literal["backups", "objects"]:
     """Which key encrypts the bucket of ``role``; who may use that of the data cannot read the backups."""
     return "backups" if role == "backups" else "objects"

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from components.versions import ChartName, TreeName
+from components.versions import TREES, ChartName, TreeName
 
 Form = Literal["whole", "split", "text", "prefix"]
 
@@ -235,9 +235,7 @@ _KFP: Final = (
     "api-server",
     "cache-deployer",
     "cache-server",
-    "driver",
     "frontend",
-    "launcher",
     "metadata-envoy",
     "metadata-writer",
     "persistence-agent",
@@ -246,12 +244,14 @@ _KFP: Final = (
     "visualization-server",
 )
 
-TREE_IMAGES: Final[Mapping[TreeName, tuple[str, ...]]] = {
-    "kubeflow-pipelines": (
-        *(f"ghcr.io/kubeflow/kfp-{part}" for part in _KFP),
-        "gcr.io/tfx-oss-public/ml_metadata_store_server",
-        "ghcr.io/metacontroller/metacontroller",
-    ),
-    "training-operator": ("ghcr.io/kubeflow/training-v1/training-operator",),
+TREE_IMAGES: Final[Mapping[TreeName, Mapping[str, str]]] = {
+    "kubeflow-pipelines": {
+        **{f"ghcr.io/kubeflow/kfp-{part}": TREES["kubeflow-pipelines"].version for part in _KFP},
+        "docker.io/alpine": "3.23",  # its pods wait for one another in it
+        "gcr.io/tfx-oss-public/ml_metadata_store_server": "1.14.0",
+        "ghcr.io/metacontroller/metacontroller": "v4.16.2",
+    },
+    "training-operator": {"ghcr.io/kubeflow/training-v1/training-operator": ""},
 }
-"""Images that the Kustomize files of each tree name."""
+"""Images that the Kustomize files of each tree name, with their tags at its commit; empty where it is not known. Those
+that our patches name with their tags are not among them."""

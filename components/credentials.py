@@ -18,11 +18,13 @@ class Generated:
         length: Characters without the prefix; 32 letters and digits are 190 bits.
         prefix: What its reader expects in front.
         bcrypt_as: Name of a further property that holds the bcrypt hash; for readers that want only the hash.
+        permanent: Why it must keep its first value; empty where it can have another.
     """
 
     length: int = 32
     prefix: str = ""
     bcrypt_as: str | None = None
+    permanent: str = ""
 
     def __post_init__(self) -> None:
         if self.prefix and self.bcrypt_as:
@@ -39,6 +41,7 @@ class Credential:
         fixed: Properties that are no secret, such as a user name.
         generated: Properties with random values.
         supplied: Properties that the operator fills in; such an entry starts without a value, and has no other kind.
+        overlaps: Its server can accept two values at once, so that readers change one after another.
     """
 
     purpose: str
@@ -46,6 +49,7 @@ class Credential:
     fixed: Mapping[str, str] = field(default_factory=dict[str, str])
     generated: Mapping[str, Generated] = field(default_factory=dict[str, Generated])
     supplied: Sequence[str] = ()
+    overlaps: bool = False
 
     def __post_init__(self) -> None:
         if bool(self.supplied) == bool(self.fixed or self.generated):
@@ -56,6 +60,12 @@ class Credential:
         """Names of all properties, in the order in which they are declared."""
         hashes = [value.bcrypt_as for value in self.generated.values() if value.bcrypt_as]
         return (*self.fixed, *self.generated, *hashes, *self.supplied)
+
+    @property
+    def permanent(self) -> str:
+        """Why no value of it can be drawn again; empty where one can."""
+        reasons = [value.permanent for value in self.generated.values()]
+        return reasons[0] if reasons and all(reasons) else ""
 
 
 def database_user(purpose: str, username: str, reader: str) -> Credential:
@@ -87,7 +97,14 @@ CATALOGUE: tuple[Credential, ...] = (
     Credential(
         purpose="litellm-salt-key",
         description="Encrypts the provider keys in LiteLLM's database; with another value they cannot be read again.",
-        generated={"key": Generated(length=48, prefix="sk-")},
+        generated={
+            "key": Generated(
+                length=48,
+                prefix="sk-",
+                permanent="LiteLLM has no way to decrypt with the old value and encrypt with the new one: what its "
+                "database holds encrypted would be lost",
+            )
+        },
     ),
     Credential(
         purpose="litellm-ui",
@@ -97,6 +114,7 @@ CATALOGUE: tuple[Credential, ...] = (
     ),
     database_user("litellm-database", "litellm", "the LiteLLM gateway"),
     database_user("mlflow-database", "mlflow", "the MLflow server"),
+    database_user("registry-drill-database", "registry_drill", "rehearsed restores of the model registry"),
     database_user("argo-workflows-database", "argo_workflows", "the workflow archive"),
     database_user("pipelines-database", "pipelines", "Kubeflow Pipelines"),
     database_user("grafana-database", "grafana", "Grafana"),
@@ -121,7 +139,12 @@ CATALOGUE: tuple[Credential, ...] = (
         purpose="grafana-admin",
         description="Administrator of Grafana; its secret key encrypts tokens of signed-in people in the database.",
         fixed={"username": "admin"},
-        generated={"password": Generated(), "secretKey": Generated(length=64)},
+        generated={
+            "password": Generated(),
+            "secretKey": Generated(
+                length=64, permanent="Grafana encrypts with it what its database keeps, and re-encrypts only by hand"
+            ),
+        },
     ),
     Credential(
         purpose="argocd-admin",
@@ -193,3 +216,10 @@ def declared(settings: Settings) -> Iterator[Credential]:
         yield from RETRIEVAL
     if any(one.evaluation for one in settings.fine_tunes):
         yield from EVALUATION
+
+
+def cannot_rotate(credential: Credential) -> str:
+    """Why a credential has no generations; empty where it has."""
+    if credential.supplied:
+        return f"{credential.purpose} is supplied: `ops secrets rotate {credential.purpose}` takes its next value"
+    return credential.permanent

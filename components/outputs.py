@@ -33,6 +33,8 @@ def export(foundation: Foundation, workloads: Mapping[str, Any]) -> None:
         },
     )
     pulumi.export("buckets", {role: bucket.url for role, bucket in foundation.objects.buckets.items()})
+    if foundation.objects.link_signer is not None:
+        pulumi.export("artifactLinks", foundation.objects.link_signer)
     pulumi.export("databaseHost", foundation.database.host)
     pulumi.export("cacheHost", foundation.cache.host)
     pulumi.export("secrets", {purpose: ref.key for purpose, ref in foundation.secrets.entries.items()})

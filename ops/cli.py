@@ -37,12 +37,23 @@ class Command:
 
 COMMANDS: Final[Mapping[str, Command]] = {
     "access-matrix": Command("ops.access_matrix", "main", "Who may do what: cloud roles and cluster roles of a state."),
+    "artifacts": Command("ops.artifacts.cli", "app", "A link to a model's artifact that ends by itself."),
     "cost": Command("ops.cost.cli", "app", "What a stack costs a month: idle, as expected, and at most."),
+    "destroy": Command("ops.destroy.cli", "app", "A stack to its end: what Pulumi does not know first, in order."),
+    "drill": Command("ops.drill.cli", "app", "Restores, rehearsed beside what lives and measured against objectives."),
+    "drift": Command("ops.drift.cli", "app", "What exists and is not what the state says, and what to do about it."),
+    "keys": Command("ops.keys.cli", "app", "Keys of the model gateway: create, rotate, revoke, report."),
+    "leftovers": Command("ops.leftovers.cli", "app", "Proof from the account that nothing of a stack remains."),
     "mirror": Command("ops.mirror.cli", "app", "What a stack needs from the internet, and its copy behind an air gap."),
-    "models": Command("ops.models", "app", "The model registry: give an alias to a version, or take it back."),
+    "models": Command(
+        "ops.models.cli", "app", "What is served; promotions, the way back, and where a model comes from."
+    ),
     "plan": Command("ops.plan.cli", "app", "A preview as a report for a pull request, in Markdown and HTML."),
     "preflight": Command("ops.preflight.cli", "app", "Before `up`: quotas, permissions, names, offers of the account."),
     "render": Command("ops.render", "main", "Manifests of workloads that Argo CD delivers, as a Kustomize tree."),
+    "secrets": Command("ops.secrets.cli", "app", "Credentials of a stack: age, readers, rotation."),
+    "restore": Command("ops.restore.cli", "app", "What was lost, back from its backup: database, region and others."),
+    "upgrade": Command("ops.upgrade.cli", "app", "Versions: what goes with what, and what an upgrade does to a stack."),
 }
 
 app = typer.Typer(

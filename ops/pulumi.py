@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
 _PATIENCE_SECONDS: Final = 600
@@ -30,8 +33,47 @@ def pulumi(arguments: Sequence[str], *, sandbox: bool) -> str:
     Raises:
         EngineError: There is no engine, or it refused; the message is its own.
     """
-    program = [sys.executable, "-m", "sandbox", "--quiet", "--", "pulumi"] if sandbox else ["pulumi"]
-    return run([*program, *arguments])
+    return run([*_program(sandbox=sandbox), *arguments])
+
+
+def pulumi_streamed(
+    arguments: Sequence[str], *, sandbox: bool, seconds: float, environment: Mapping[str, str] | None = None
+) -> int:
+    """Run the engine with what it prints on standard error, as it prints it, and return its exit code.
+
+    Ctrl-C reaches the engine too; it winds down and saves its state, and so does one that is not done in ``seconds``.
+
+    Raises:
+        EngineError: There is no engine.
+        KeyboardInterrupt: Somebody pressed Ctrl-C; the engine has ended.
+    """
+    command = [*_program(sandbox=sandbox), *arguments]
+    try:
+        process = subprocess.Popen(command, stdout=2, env={**os.environ, **(environment or {})})
+    except FileNotFoundError:
+        raise EngineError(_absent(command[0])) from None
+    deadline, interrupted = time.monotonic() + seconds, False
+    while True:
+        try:
+            code = process.wait(timeout=max(1.0, deadline - time.monotonic()))
+        except KeyboardInterrupt:
+            interrupted = True
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT)
+            deadline = time.monotonic() + _PATIENCE_SECONDS
+        else:
+            break
+    if interrupted:
+        raise KeyboardInterrupt
+    return code
+
+
+def _program(*, sandbox: bool) -> list[str]:
+    return [sys.executable, "-m", "sandbox", "--quiet", "--", "pulumi"] if sandbox else ["pulumi"]
+
+
+def _absent(program: str) -> str:
+    return f"there is no `{program}` on PATH; give --sandbox, or --state where there is one"
 
 
 def run(command: Sequence[str]) -> str:
@@ -43,7 +85,7 @@ def run(command: Sequence[str]) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_PATIENCE_SECONDS)
     except FileNotFoundError:
-        raise EngineError(f"there is no `{command[0]}` on PATH; --sandbox takes the sandbox's") from None
+        raise EngineError(_absent(command[0])) from None
     except subprocess.TimeoutExpired:
         raise EngineError(f"{' '.join(command)} did not answer within {_PATIENCE_SECONDS} s") from None
     if done.returncode != 0:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from components.platform.model_gateway import GatewayModel
+from components.platform.experiments.names import published_at
+from components.platform.model_gateway import GatewayModel, hosted_openings
 from components.platform.openings import Namespace, Opening
 from components.platform.platform import Platform
 from components.platform.quotas import Allowance
@@ -27,11 +28,13 @@ class StackWorkloads:
         models: Models of one's own.
         flows: Datasets, fine-tunes and releases.
         retrievals: Models that answer from documents.
+        outside: Ways to models that somebody else serves.
     """
 
     models: StackModels
     flows: StackFlows
     retrievals: StackRetrievals
+    outside: Sequence[Opening] = ()
 
     @property
     def gateway(self) -> Sequence[GatewayModel]:
@@ -41,7 +44,7 @@ class StackWorkloads:
     @property
     def openings(self) -> Sequence[Opening]:
         """Ways that their pods need."""
-        return (*self.models.openings, *self.flows.openings, *self.retrievals.openings)
+        return (*self.models.openings, *self.flows.openings, *self.retrievals.openings, *self.outside)
 
     @property
     def entries(self) -> Sequence[str]:
@@ -65,6 +68,7 @@ def stack_workloads(settings: Settings, *, prefix: str) -> StackWorkloads:
         models=stack_models(settings, prefix=prefix),
         flows=stack_flows(settings, datasets=settings.datasets, fine_tunes=settings.fine_tunes),
         retrievals=stack_retrievals(settings.retrievals, settings.platform),
+        outside=hosted_openings(settings.hosted_models),
     )
 
 
@@ -83,7 +87,7 @@ def run(declared: StackWorkloads, settings: Settings, platform: Platform) -> Map
             team_namespaces=platform.team_namespaces,
         ),
     )
-    found: dict[str, Any] = {"models": models.outputs}
+    found: dict[str, Any] = {"models": models.outputs, "modelRegistry": _registry(settings)}
     if settings.datasets or settings.fine_tunes:
         flows = Flows(
             "flows",
@@ -118,3 +122,9 @@ def run(declared: StackWorkloads, settings: Settings, platform: Platform) -> Map
         )
         found["retrievals"] = retrievals.outputs
     return found
+
+
+def _registry(settings: Settings) -> Mapping[str, str]:
+    """Where people and their programs reach the model registry; the address is empty where it is not published."""
+    host = published_at(settings.platform)
+    return {"url": settings.platform.serving.registry_url or (f"https://{host}" if host else "")}

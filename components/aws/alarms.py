@@ -1,10 +1,10 @@
-"""Alarms: one encrypted topic for the stack, plus a short way to put an alarm on a metric."""
+"""Alarms: one encrypted topic for the stack, plus short ways to put an alarm on a metric or on an event's absence."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import pulumi
 from pulumi_aws import cloudwatch, sns
@@ -132,4 +132,49 @@ def metric_alarm(
         alarm_actions=[topic_arn],
         ok_actions=[topic_arn],
         opts=opts,
+    )
+
+
+def absence_alarm(
+    name: str,
+    *,
+    description: str,
+    event: Mapping[str, Any],
+    hours: int,
+    topic_arn: pulumi.Input[str],
+    opts: pulumi.ResourceOptions,
+    after: Sequence[pulumi.Resource] = (),
+) -> cloudwatch.MetricAlarm:
+    """Tell the topic when an event has not come for ``hours``, and when it comes again.
+
+    AWS has no metric of a backup's age, but an event of each that is finished. A rule counts them: EventBridge keeps
+    ``TriggeredRules`` for rules without a target too. No data is no event, hence an alarm.
+
+    Args:
+        name: Prefix of the resources.
+        description: What is wrong and what to do; it is the text of the message.
+        event: Pattern of the event, as EventBridge takes it; values may be outputs.
+        hours: At most 168, the longest time that an alarm looks back (PutMetricAlarm, ``Period``).
+        topic_arn: Who is told.
+        opts: Options of the resources.
+        after: What the first event comes from; an alarm that was there before would ring at once.
+    """
+    rule = cloudwatch.EventRule(
+        name, description=f"Counts for an alarm: {name}", event_pattern=pulumi.Output.json_dumps(event), opts=opts
+    )
+    return metric_alarm(
+        name,
+        Alarm(
+            description=description,
+            namespace="AWS/Events",
+            metric="TriggeredRules",
+            statistic="Sum",
+            below=1,
+            period_seconds=3600,
+            periods=hours,
+            missing_data="breaching",
+        ),
+        dimensions={"RuleName": rule.name},
+        topic_arn=topic_arn,
+        opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=list(after))),
     )

@@ -9,7 +9,7 @@ import pulumi
 from pulumi_aws import s3
 
 from components.aws.policy import ANYONE, Account, Condition, Statement, render
-from components.buckets import Lifecycle
+from components.buckets import MAX_LINK_SECONDS, Lifecycle
 
 _MAX_NAME_LENGTH = 63  # S3 user guide, "Bucket naming rules"
 
@@ -114,7 +114,7 @@ def bucket_arn(args: SecureBucketArgs) -> str:
 
 
 def bucket_policy(arn: str, kms_key_arn: pulumi.Input[str] | None) -> list[Statement]:
-    """Nobody without TLS; no new object under another key than the bucket's."""
+    """Nobody without TLS or by a link older than 12 hours; no new object under another key than the bucket's."""
     without_tls = Statement(
         sid="OnlyWithTls",
         effect="Deny",
@@ -123,13 +123,24 @@ def bucket_policy(arn: str, kms_key_arn: pulumi.Input[str] | None) -> list[State
         resources=(arn, f"{arn}/*"),
         conditions={"Bool": {"aws:SecureTransport": "false"}},
     )
+    # Whoever signs links by hand can make them last 7 days; here they end where ours do. Other requests carry
+    # signatures of some seconds (S3, "Bucket policy examples using condition keys", s3:signatureAge).
+    old_link = Statement(
+        sid="NoOldLinks",
+        effect="Deny",
+        principal=ANYONE,
+        actions=("s3:*",),  # a Deny: whatever a link was signed for
+        resources=(f"{arn}/*",),
+        conditions={"NumericGreaterThan": {"s3:signatureAge": str(MAX_LINK_SECONDS * 1000)}},
+    )
     if kms_key_arn is None:
-        return [without_tls]
+        return [without_tls, old_link]
     kind, key = "s3:x-amz-server-side-encryption", "s3:x-amz-server-side-encryption-aws-kms-key-id"
     # A request that names no encryption gets the bucket's own. "Not equal" also holds where there is nothing to
     # compare, hence the Null conditions. One that names KMS without a key would get the account's default key for S3.
     return [
         without_tls,
+        old_link,
         _no_write(arn, "OnlyWithKms", {"Null": {kind: "false"}, "StringNotEquals": {kind: "aws:kms"}}),
         _no_write(arn, "OnlyWithOurKey", {"Null": {key: "false"}, "StringNotEquals": {key: kms_key_arn}}),
         _no_write(arn, "OnlyWithNamedKey", {"Null": {key: "true"}, "StringEquals": {kind: "aws:kms"}}),

@@ -25,6 +25,7 @@ CREDENTIAL: Final = Credential(
     purpose="cache-auth",
     description="Token of the cache; every client sends it.",
     generated={"token": Generated(length=64)},
+    overlaps=True,
 )
 
 
@@ -107,7 +108,8 @@ class Cache(pulumi.ComponentResource):
             transit_encryption_enabled=True,
             transit_encryption_mode="required",
             auth_token=token.values["token"],
-            auth_token_update_strategy="ROTATE",  # the old token works until the change is complete
+            # ROTATE adds a token and keeps the one before. SET leaves the one that is given alone.
+            auth_token_update_strategy="SET" if token.ended else "ROTATE",
             snapshot_retention_limit=args.snapshot_retention_days,
             snapshot_window="03:00-04:00",  # UTC
             maintenance_window="sun:04:30-sun:05:30",  # UTC, after the snapshot

@@ -11,13 +11,14 @@ from pulumi_aws import cloudwatch, iam, rds
 from pulumi_random import RandomId
 
 from components.aws.access import store_security_group
-from components.aws.alarms import Alarm, metric_alarm
+from components.aws.alarms import Alarm, absence_alarm, metric_alarm
 from components.aws.policy import Account, service_trust
 from components.contract import SecretRef
 
 PORT: Final = 5432
 CA_BUNDLE_URL: Final = "https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem"
 _LOGS: Final = ("postgresql", "upgrade")
+_BACKUP_FINISHED: Final = "RDS-EVENT-0002"  # RDS user guide, "Amazon RDS event categories and event messages"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +149,7 @@ class Database(pulumi.ComponentResource):
             # RDS makes log groups that do not exist yet: without key, without retention, and left behind.
             opts=pulumi.ResourceOptions(parent=self, protect=args.protect, depends_on=log_groups),
         )
-        self._watch(name, args, server)
+        self._watch(name, args, server, identifier)
 
         self.host = server.address
         self.port = server.port
@@ -176,7 +177,7 @@ class Database(pulumi.ComponentResource):
         suffix = RandomId(f"{name}-final-snapshot", byte_length=4, opts=pulumi.ResourceOptions(parent=self))
         return pulumi.Output.concat(identifier, "-final-", suffix.hex)
 
-    def _watch(self, name: str, args: DatabaseArgs, server: rds.Instance) -> None:
+    def _watch(self, name: str, args: DatabaseArgs, server: rds.Instance, identifier: str) -> None:
         for metric, alarm in alarms(args.storage_gib, args.max_connections).items():
             metric_alarm(
                 f"{name}-{metric}",
@@ -192,6 +193,21 @@ class Database(pulumi.ComponentResource):
             source_ids=[server.identifier],
             event_categories=["availability", "failover", "failure", "low storage", "recovery"],
             opts=pulumi.ResourceOptions(parent=self),
+        )
+        absence_alarm(
+            f"{name}-backups",
+            description="PostgreSQL has had no backup for 26 hours: a server that is stopped or full has none. "
+            "docs/recovery.md#databasebackupmissed",
+            # Plain, so that the rule does not wait for the server: it counts the first backup, which comes with it.
+            event={
+                "source": ["aws.rds"],
+                "detail-type": ["RDS DB Instance Event"],
+                "detail": {"SourceIdentifier": [identifier], "EventID": [_BACKUP_FINISHED]},
+            },
+            hours=26,  # daily, at any moment of an hour's window, and it takes its time
+            topic_arn=args.alarm_topic_arn,
+            opts=pulumi.ResourceOptions(parent=self),
+            after=[server],
         )
 
 

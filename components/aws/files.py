@@ -10,6 +10,7 @@ import pulumi
 from pulumi_aws import efs
 
 from components.aws.access import store_security_group
+from components.aws.alarms import absence_alarm
 from components.aws.policy import ANYONE, Account, Statement, render
 
 NFS_PORT: Final = 2049
@@ -47,6 +48,7 @@ class FilesArgs:
         access_points: Directories to offer.
         backups: Daily backups by AWS Backup, kept 35 days; they stay in its vault when the file system is destroyed.
         protect: Refuse deletion.
+        alarm_topic_arn: Where a missed backup is reported.
     """
 
     account: Account
@@ -58,6 +60,7 @@ class FilesArgs:
     access_points: Sequence[AccessPoint]
     backups: bool
     protect: bool
+    alarm_topic_arn: pulumi.Input[str]
 
 
 class Files(pulumi.ComponentResource):
@@ -95,6 +98,20 @@ class Files(pulumi.ComponentResource):
             backup_policy={"status": "ENABLED" if args.backups else "DISABLED"},
             opts=child,
         )
+        if args.backups:
+            absence_alarm(
+                f"{name}-backups",
+                description="Shared files have had no backup for two days; new ones ring until their first. "
+                "docs/recovery.md#filebackupmissed",
+                event={
+                    "source": ["aws.backup"],
+                    "detail-type": ["Backup Job State Change"],
+                    "detail": {"state": ["COMPLETED"], "resourceArn": [system.arn]},
+                },
+                hours=48,  # daily, and a job may begin up to 8 hours late (AWS Backup, default plan of EFS)
+                topic_arn=args.alarm_topic_arn,
+                opts=child,
+            )
         admission = store_security_group(
             f"{name}-clients",
             description="NFS, from nodes of the cluster",

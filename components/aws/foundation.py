@@ -18,6 +18,7 @@ from components.aws.database import CA_BUNDLE_URL, Database, DatabaseArgs
 from components.aws.files import CSI_DRIVER, AccessPoint, Files, FilesArgs
 from components.aws.identity import AwsIdentity
 from components.aws.keys import Keys, KeysArgs
+from components.aws.links import ArtifactLinks, ArtifactLinksArgs
 from components.aws.model_endpoints import AwsModelHosting
 from components.aws.network import Network, NetworkArgs
 from components.aws.objects import Objects, ObjectsArgs
@@ -25,7 +26,7 @@ from components.aws.policy import Account
 from components.aws.registry import Registry, RegistryArgs
 from components.aws.replication import REPLICATED, Replication, ReplicationArgs
 from components.aws.secrets import Secrets, SecretsArgs, SecretVault
-from components.buckets import ROLES, key_domain
+from components.buckets import LINKED, ROLES, key_domain
 from components.credentials import declared
 from components.settings import Settings
 
@@ -131,6 +132,15 @@ class AwsFoundation(pulumi.ComponentResource):
         if settings.objects.replicate:
             self._replicate(name, args, account, keys, objects, alarms, tags, child)
 
+        links = ArtifactLinks(
+            f"{name}-links",
+            ArtifactLinksArgs(
+                account=account,
+                bucket_arns=[objects.arns[role] for role in LINKED],
+                kms_key_arn=keys.arns["objects"],  # the key of all of these
+            ),
+            child,
+        )
         compute = build_compute(
             name,
             ComputeArgs(
@@ -149,6 +159,7 @@ class AwsFoundation(pulumi.ComponentResource):
             prefix=prefix,
             kms_key_arn=keys.arns["secrets"],
             recovery_window_days=settings.secret_recovery_days,
+            rotation=settings.rotation,
         )
         secrets = Secrets(
             f"{name}-secrets",
@@ -209,6 +220,7 @@ class AwsFoundation(pulumi.ComponentResource):
                 access_points=[AccessPoint(name=point) for point in settings.files.access_points],
                 backups=settings.files.backups,
                 protect=settings.protect,
+                alarm_topic_arn=alarms.topic_arn,
             ),
             child,
         )
@@ -252,6 +264,7 @@ class AwsFoundation(pulumi.ComponentResource):
                 endpoint=f"s3.{settings.aws.region}.amazonaws.com",
                 region=settings.aws.region,
                 buckets=objects.buckets,
+                link_signer=links.role_arn,
             ),
             database=contract.Database(
                 host=database.host, port=database.port, admin=database.admin, ca_bundle_url=CA_BUNDLE_URL

@@ -100,31 +100,48 @@ class Replication(pulumi.ComponentResource):
                     parent=self, depends_on=[source.versioning, replica.versioning, permissions]
                 ),
             )
-            metric_alarm(
-                f"{name}-{bucket_role}-failed",
-                Alarm(
-                    description=f"Objects of bucket {bucket_role} were not copied to {args.replica_account.region}; "
-                    "look at the replication status of recent objects and at the replication role.",
-                    namespace="AWS/S3",
-                    metric="OperationsFailedReplication",
-                    statistic="Sum",
-                    above=0,
-                    periods=1,
-                    missing_data="notBreaching",  # no data while nothing is written
-                ),
-                dimensions={
-                    "SourceBucket": source.bucket_name,
-                    "DestinationBucket": replica.bucket_name,
-                    "RuleId": _RULE_ID,
-                },
-                topic_arn=args.alarm_topic_arn,
-                opts=child,
-            )
+            for short, alarm in alarms(bucket_role, args.replica_account.region).items():
+                metric_alarm(
+                    f"{name}-{bucket_role}-{short}",
+                    alarm,
+                    dimensions={
+                        "SourceBucket": source.bucket_name,
+                        "DestinationBucket": replica.bucket_name,
+                        "RuleId": _RULE_ID,
+                    },
+                    topic_arn=args.alarm_topic_arn,
+                    opts=child,
+                )
         self.replicas = {bucket_role: bucket.bucket_name for bucket_role, bucket in replicas.items()}
         self.register_outputs({"replicas": dict(self.replicas)})
 
 
 _RULE_ID = "everything"
+
+
+def alarms(role: BucketRole, region: str) -> dict[str, Alarm]:
+    """What is worth a message about the copies of one bucket, by a short name."""
+    return {
+        "failed": Alarm(
+            description=f"Objects of bucket {role} were not copied to {region}; look at the replication status of "
+            "recent objects and at the replication role. docs/recovery.md#replicationfailed",
+            namespace="AWS/S3",
+            metric="OperationsFailedReplication",
+            statistic="Sum",
+            above=0,
+            periods=1,
+            missing_data="notBreaching",  # no data while nothing is written
+        ),
+        "late": Alarm(
+            description=f"Copies of bucket {role} in {region} are more than 4 hours behind. "
+            "docs/recovery.md#replicationlate",
+            namespace="AWS/S3",
+            metric="ReplicationLatency",
+            statistic="Maximum",
+            above=4 * 3600,  # seconds; most objects take 15 minutes, some a few hours (S3 user guide, "Replication")
+            missing_data="notBreaching",
+        ),
+    }
 
 
 def _rule(replica_arn: pulumi.Input[str], replica_key: pulumi.Input[str]) -> s3.BucketReplicationConfigRuleArgsDict:

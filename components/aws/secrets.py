@@ -10,7 +10,8 @@ from pulumi_aws import secretsmanager
 
 from components.contract import SecretRef
 from components.credentials import CATALOGUE, Credential
-from components.kept import Kept, values_of
+from components.kept import Kept, draw, refuse
+from components.settings.rotation import UNROTATED, RotationSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,11 +23,13 @@ class SecretVault:
         kms_key_arn: Key of all entries.
         recovery_window_days: 7 to 30: how long a deleted entry can be brought back, and its name cannot be used again;
             0 deletes at once, so that a stack can be destroyed and built again.
+        rotation: Which values have been drawn again.
     """
 
     prefix: str
     kms_key_arn: pulumi.Input[str]
     recovery_window_days: int
+    rotation: RotationSettings = UNROTATED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +52,7 @@ class Secrets(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: SecretsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("llmops:aws:Secrets", name, None, opts)
+        refuse(args.vault.rotation, (*CATALOGUE, *args.more), "cache-auth")
 
         self.entries = {
             credential.purpose: keep(name, credential, args.vault, parent=self).ref
@@ -71,12 +75,17 @@ def keep(name: str, credential: Credential, vault: SecretVault, *, parent: pulum
     if credential.supplied:
         return Kept(ref=SecretRef(key=entry.arn, properties=credential.properties), values={})
 
-    values = values_of(f"{name}-{credential.purpose}", credential, child)
+    drawn = draw(f"{name}-{credential.purpose}", credential, vault.rotation, child)
     version = secretsmanager.SecretVersion(
         f"{name}-{credential.purpose}",
         secret_id=entry.id,
-        secret_string=pulumi.Output.json_dumps(values),  # secret, because the values are
+        secret_string=pulumi.Output.json_dumps(drawn.values),  # secret, because the values are
         opts=child,
     )
     # From the version and not from the entry: who reads the entry must find a value in it.
-    return Kept(ref=SecretRef(key=version.arn, properties=credential.properties), values=values)
+    return Kept(
+        ref=SecretRef(key=version.arn, properties=credential.properties),
+        values=drawn.values,
+        previous=drawn.previous,
+        ended=drawn.ended,
+    )

@@ -38,6 +38,8 @@ class ObjectStore:
         signing: What clients sign with: the identity of their pod, or keys in the file that
             ``AWS_SHARED_CREDENTIALS_FILE`` names, which every pod with a grant finds without being told.
         path_style: A bucket is named in the path and not in the host.
+        link_signer: Role or account that signs links to artifacts (``ops artifacts link``), where there is one; else
+            whoever calls signs by themselves.
     """
 
     protocol: Literal["s3", "gcs"]
@@ -46,6 +48,7 @@ class ObjectStore:
     buckets: Mapping[BucketRole, Bucket]
     signing: Literal["identity", "keys"] = "identity"
     path_style: bool = False
+    link_signer: pulumi.Output[str] | None = None
 
 
 def object_keys_secret(service_account: str) -> str:

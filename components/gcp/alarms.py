@@ -1,4 +1,4 @@
-"""Alarms: one notification channel for each person, plus a short way to put an alert policy on a metric."""
+"""Alarms: one notification channel for each person, plus short ways to put an alert policy on a metric or a log."""
 
 from __future__ import annotations
 
@@ -98,6 +98,29 @@ def metric_alarm(
             }
         ],
         documentation={"content": alarm.description, "mime_type": "text/markdown"},
+        notification_channels=list(channels),
+        opts=opts,
+    )
+
+
+def log_alarm(
+    name: str,
+    *,
+    display_name: str,
+    description: str,
+    filter: pulumi.Input[str],
+    channels: Sequence[pulumi.Input[str]],
+    opts: pulumi.ResourceOptions,
+) -> monitoring.AlertPolicy:
+    """Tell the channels when a log has an entry that ``filter`` finds, once an hour at most."""
+    return monitoring.AlertPolicy(
+        name,
+        display_name=display_name,
+        combiner="OR",
+        conditions=[{"display_name": display_name, "condition_matched_log": {"filter": filter}}],
+        # An alert on a log must have a limit, and closes by itself: nothing says that it is over.
+        alert_strategy={"notification_rate_limit": {"period": "3600s"}, "auto_close": "86400s"},
+        documentation={"content": description, "mime_type": "text/markdown"},
         notification_channels=list(channels),
         opts=opts,
     )

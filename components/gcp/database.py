@@ -11,7 +11,7 @@ from pulumi_gcp import dns, sql
 
 from components.contract import SecretRef
 from components.credentials import Credential, Generated
-from components.gcp.alarms import Alarm, metric_alarm
+from components.gcp.alarms import Alarm, log_alarm, metric_alarm
 from components.gcp.project import Project, unique
 from components.gcp.secrets import SecretVault, keep
 
@@ -145,6 +145,14 @@ class Database(pulumi.ComponentResource):
                 channels=args.channels,
                 opts=pulumi.ResourceOptions(parent=self),
             )
+        log_alarm(
+            f"{name}-backups",
+            display_name=f"{args.prefix} PostgreSQL: backups",
+            description="The daily backup of PostgreSQL failed: docs/recovery.md#databasebackupmissed",
+            filter=failed_backups(args.project.id, server.name),
+            channels=args.channels,
+            opts=pulumi.ResourceOptions(parent=self),
+        )
         record = self._named(name, args, server)
         # Once the administrator exists: whoever connects does so as one whom it made.
         self.host = pulumi.Output.all(record.name, user.id).apply(lambda values: str(values[0]).rstrip("."))
@@ -180,6 +188,17 @@ class Database(pulumi.ComponentResource):
             rrdatas=[server.private_ip_address],
             opts=child,
         )
+
+
+def failed_backups(project_id: str, instance: pulumi.Input[str]) -> pulumi.Output[str]:
+    """What Cloud SQL writes down of a backup that failed (Cloud SQL, "View audit logs for automated backups")."""
+    return pulumi.Output.concat(
+        f'logName="projects/{project_id}/logs/cloudaudit.googleapis.com%2Fsystem_event" '
+        f'AND resource.type="cloudsql_database" AND resource.labels.database_id="{project_id}:',
+        instance,
+        '" AND protoPayload.methodName="cloudsql.instances.automatedBackup" '
+        'AND protoPayload.metadata.windowStatus=~"FAIL"',
+    )
 
 
 def edition(tier: str) -> str:

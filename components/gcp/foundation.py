@@ -197,6 +197,7 @@ class GcpFoundation(pulumi.ComponentResource):
             kms_key=keys.ids["secrets"],
             recovery_window_days=settings.secret_recovery_days,
             protect=settings.protect,
+            rotation=settings.rotation,
         )
         secrets = Secrets(
             f"{name}-secrets",

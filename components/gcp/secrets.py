@@ -11,7 +11,8 @@ from pulumi_gcp import secretmanager
 from components.contract import SecretRef
 from components.credentials import CATALOGUE, Credential
 from components.gcp.project import Project
-from components.kept import Kept, values_of
+from components.kept import Kept, draw, refuse
+from components.settings.rotation import UNROTATED, RotationSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,7 @@ class SecretVault:
         recovery_window_days: How long a destroyed version can be brought back; 0 destroys at once. An entry itself goes
             at once whatever this says: Secret Manager has no window for entries, so a protected stack refuses it.
         protect: Refuse deletion.
+        rotation: Which values have been drawn again.
     """
 
     prefix: str
@@ -32,6 +34,7 @@ class SecretVault:
     kms_key: pulumi.Input[str]
     recovery_window_days: int
     protect: bool
+    rotation: RotationSettings = UNROTATED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +57,7 @@ class Secrets(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: SecretsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("llmops:gcp:Secrets", name, None, opts)
+        refuse(args.vault.rotation, (*CATALOGUE, *args.more), "database-admin")
 
         self.entries = {
             credential.purpose: keep(name, credential, args.vault, parent=self).ref
@@ -69,9 +73,14 @@ def keep(name: str, credential: Credential, vault: SecretVault, *, parent: pulum
     if credential.supplied:
         return Kept(ref=SecretRef(key=entry.secret_id, properties=credential.properties), values={})
 
-    values = values_of(f"{name}-{credential.purpose}", credential, child)
-    ref = _write(name, credential.purpose, entry, values, parent)
-    return Kept(ref=SecretRef(key=ref, properties=credential.properties), values=values)
+    drawn = draw(f"{name}-{credential.purpose}", credential, vault.rotation, child)
+    ref = _write(name, credential.purpose, entry, drawn.values, parent)
+    return Kept(
+        ref=SecretRef(key=ref, properties=credential.properties),
+        values=drawn.values,
+        previous=drawn.previous,
+        ended=drawn.ended,
+    )
 
 
 def keep_values(

@@ -16,6 +16,7 @@ from pulumi_kubernetes.meta import v1 as meta
 
 from components.contract import SecretRef
 from components.credentials import Credential, Generated
+from components.kept import Kept
 from components.onprem.authority import Authority
 from components.onprem.names import CACHE_PORT, STORES
 from components.onprem.rooms import Rooms
@@ -34,6 +35,7 @@ CREDENTIAL: Final = Credential(
     purpose="cache-auth",
     description="Token of the cache; every client sends it.",
     generated={"token": Generated(length=64)},
+    overlaps=True,
 )
 
 
@@ -74,7 +76,7 @@ class Cache(pulumi.ComponentResource):
         hosts = [f"{_NAME}.{STORES}.svc", f"{_NAME}.{STORES}.svc.cluster.local", f"{_NAME}.{STORES}", "localhost"]
         certificate = args.authority.issue(name, namespace=namespace, secret_name=_TLS_SECRET, hosts=hosts, parent=self)
         # The token stands in a file: arguments are seen by whoever may list processes.
-        settings = pulumi.Output.concat(configuration(args.memory_mib), "requirepass ", kept.values["token"], "\n")
+        settings = pulumi.Output.concat(configuration(args.memory_mib), *authentication(kept))
         secret = core.v1.Secret(
             f"{name}-auth",
             metadata=meta.ObjectMetaArgs(name=_AUTH_SECRET, namespace=namespace),
@@ -83,7 +85,13 @@ class Cache(pulumi.ComponentResource):
         )
         service = core.v1.Service(
             f"{name}-service",
-            metadata=meta.ObjectMetaArgs(name=_NAME, namespace=namespace, labels=_LABELS),
+            metadata=meta.ObjectMetaArgs(
+                name=_NAME,
+                namespace=namespace,
+                labels=_LABELS,
+                # The StatefulSet is awaited, and comes after the Service.
+                annotations={"pulumi.com/skipAwait": "true"},
+            ),
             spec=core.v1.ServiceSpecArgs(
                 selector=_LABELS,
                 ports=[core.v1.ServicePortArgs(name="tls-redis", port=CACHE_PORT, target_port=CACHE_PORT)],
@@ -154,6 +162,13 @@ class Cache(pulumi.ComponentResource):
 def _versions(*secrets: core.v1.Secret) -> pulumi.Output[str]:
     found = [secret.metadata.apply(lambda known: str(known.resource_version or "")) for secret in secrets]
     return pulumi.Output.all(*found).apply(lambda known: ",".join(map(str, known)))
+
+
+def authentication(kept: Kept) -> tuple[pulumi.Input[str], ...]:
+    """The line that says who is let in: whoever has the token; while two are accepted, whoever has either."""
+    if not kept.previous:
+        return ("requirepass ", kept.values["token"], "\n")
+    return ("user default on >", kept.values["token"], " >", kept.previous["token"], " ~* &* +@all\n")
 
 
 def configuration(memory_mib: int) -> str:

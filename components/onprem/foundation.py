@@ -89,6 +89,7 @@ class OnPremFoundation(pulumi.ComponentResource):
                 rooms=rooms,
                 more=list(declared(settings)),
                 protect=settings.protect,
+                rotation=settings.rotation,
             ),
             child,
         )

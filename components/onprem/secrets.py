@@ -11,9 +11,10 @@ from pulumi_kubernetes.meta import v1 as meta
 
 from components.contract import SecretRef
 from components.credentials import CATALOGUE, Credential
-from components.kept import Kept, values_of
+from components.kept import Kept, draw, refuse
 from components.onprem.names import SECRETS
 from components.onprem.rooms import Rooms
+from components.settings.rotation import UNROTATED, RotationSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,11 +25,13 @@ class SecretsArgs:
         rooms: Namespaces.
         more: Credentials besides the catalogue's, such as API keys of hosted models.
         protect: Refuse deletion.
+        rotation: Which values have been drawn again.
     """
 
     rooms: Rooms
     more: Sequence[Credential] = ()
     protect: bool
+    rotation: RotationSettings = UNROTATED
 
 
 class Secrets(pulumi.ComponentResource):
@@ -38,6 +41,7 @@ class Secrets(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: SecretsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("llmops:onprem:Secrets", name, None, opts)
+        refuse(args.rotation, (*CATALOGUE, *args.more), "cache-auth", "database-admin")
         self._name, self._args = name, args
         self.entries = {credential.purpose: self.keep(credential).ref for credential in (*CATALOGUE, *args.more)}
         self.register_outputs({"entries": {purpose: ref.key for purpose, ref in self.entries.items()}})
@@ -46,7 +50,6 @@ class Secrets(pulumi.ComponentResource):
         """Create the entry of ``credential``, with its value unless the operator supplies it."""
         name = f"{self._name}-{credential.purpose}"
         child = pulumi.ResourceOptions(parent=self)
-        values = values_of(name, credential, child)
         metadata = meta.ObjectMetaArgs(
             name=credential.purpose,
             namespace=self._args.rooms.names[SECRETS],
@@ -58,8 +61,13 @@ class Secrets(pulumi.ComponentResource):
                 parent=self, ignore_changes=["data", "stringData"], protect=self._args.protect
             )
             entry = core.v1.Secret(name, metadata=metadata, opts=untouched)
-        else:
-            kept = pulumi.ResourceOptions(parent=self, protect=self._args.protect)
-            entry = core.v1.Secret(name, metadata=metadata, string_data=values, opts=kept)
-        key = entry.metadata.apply(lambda found: str(found.name))
-        return Kept(ref=SecretRef(key=key, properties=credential.properties), values=values)
+            return Kept(ref=_ref(entry, credential), values={})
+
+        drawn = draw(name, credential, self._args.rotation, child)
+        kept = pulumi.ResourceOptions(parent=self, protect=self._args.protect)
+        entry = core.v1.Secret(name, metadata=metadata, string_data=drawn.values, opts=kept)
+        return Kept(ref=_ref(entry, credential), values=drawn.values, previous=drawn.previous, ended=drawn.ended)
+
+
+def _ref(entry: core.v1.Secret, credential: Credential) -> SecretRef:
+    return SecretRef(key=entry.metadata.apply(lambda found: str(found.name)), properties=credential.properties)

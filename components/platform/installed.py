@@ -26,6 +26,7 @@ class Installed:
         delivery: Argo CD; what an application of it needs.
         ray: KubeRay, with the accounts of clusters.
         vectors: Milvus.
+        experiments: MLflow.
         workflows: Argo Workflows.
         training: The training operators.
         serving: What a model's servers need, their namespaces apart.
@@ -43,6 +44,7 @@ class Installed:
     delivery: Ready = ()
     ray: Ready = ()
     vectors: Ready = ()
+    experiments: Ready = ()
     workflows: Ready = ()
     training: Ready = ()
     serving: Ready = ()

@@ -124,7 +124,8 @@ class MlSystems(pulumi.ComponentResource):
                 databases_ready=args.there.databases,
                 edge_ready=args.there.edge,
             )
-            yield from Experiments(f"{name}-experiments", tracking, child).ready
+            args.there.experiments = Experiments(f"{name}-experiments", tracking, child).ready
+            yield from args.there.experiments
         if settings.serving.enabled:
             serving_args = ServingArgs(site=site, certificates=args.there.certificates)
             ready = Serving(f"{name}-serving", serving_args, child).ready

@@ -13,6 +13,7 @@ from components.platform.openings import Namespace
 from components.platform.placement import spread
 from components.platform.site import Site
 from components.platform.workflows import KEY_FORMAT
+from components.versions import TREES
 
 NAMESPACE: Final[Namespace] = "kubeflow"
 
@@ -39,6 +40,7 @@ PREFIX: Final = f"{NAMESPACE}/"
 """Where all objects of pipelines are in their bucket; :data:`KEY_FORMAT` puts the logs there too."""
 
 _RBAC: Final = "rbac.authorization.k8s.io"
+_KFP_IMAGES: Final = "ghcr.io/kubeflow/kfp"
 _STEP_USER: Final = "1000"
 _PIPELINE_DATABASE: Final = "mlpipeline"
 _METADATA_DATABASE: Final = "metadb"
@@ -158,6 +160,10 @@ def _api_server(site: Site) -> Patch:
         # It does not start without an address, although nobody is asked there.
         "ML_PIPELINE_VISUALIZATIONSERVER_SERVICE_HOST": "localhost",
         "ML_PIPELINE_VISUALIZATIONSERVER_SERVICE_PORT": "8888",
+        # Images of the pods that it starts. They are published in variables too, where no mirror would replace them:
+        # Kustomize looks at images of containers only.
+        "V2_DRIVER_IMAGE": f"{_KFP_IMAGES}-driver:{TREES['kubeflow-pipelines'].version}",
+        "V2_LAUNCHER_IMAGE": f"{_KFP_IMAGES}-launcher:{TREES['kubeflow-pipelines'].version}",
     }
     return deployment(
         API_SERVER,

@@ -13,6 +13,7 @@ from components.platform import (
     backups,
     certificates,
     databases,
+    drills,
     gateway,
     gitops,
     gpus,
@@ -26,6 +27,7 @@ from components.platform.autoscaling import Autoscaling, AutoscalingArgs
 from components.platform.backups import Backups, BackupsArgs
 from components.platform.certificates import CertManager, CertManagerArgs
 from components.platform.databases import Databases, DatabasesArgs
+from components.platform.drills import Drills, DrillsArgs
 from components.platform.edge import Edge, EdgeArgs
 from components.platform.gateway import Gateway, GatewayArgs
 from components.platform.gitops import NAMESPACE, SERVER, GitOps, GitOpsArgs
@@ -115,6 +117,7 @@ class Platform(pulumi.ComponentResource):
                 kubernetes_minor=args.foundation.cluster.kubernetes_version,
                 more=combined(
                     ml_systems.allowances(settings.platform),
+                    drills.allowances(settings.platform),
                     observability.allowances(settings.platform),
                     args.allowances,
                 ),
@@ -148,6 +151,14 @@ class Platform(pulumi.ComponentResource):
                 there=there,
             )
             yield from MlSystems(f"{name}-ml", learning, self._child).ready
+        if settings.drills.enabled:
+            rehearsed = DrillsArgs(
+                site=site,
+                databases_ready=there.databases,
+                experiments_ready=there.experiments,
+                vectors_ready=there.vectors,
+            )
+            yield from Drills(f"{name}-drills", rehearsed, self._child).ready
         if observability.wanted(settings):
             watching = ObservabilityArgs(site=site, there=there, models=args.objectives)
             yield from Observability(f"{name}-observability", watching, self._child).ready
@@ -238,6 +249,7 @@ def openings(site: Site) -> Iterator[Opening]:
     if wants_databases(settings):
         yield from databases.OPENINGS
     yield from ml_systems.openings(site)
+    yield from drills.openings(site)
     yield from observability.openings(site)
 
 
@@ -250,6 +262,7 @@ def secret_entries(site: Site) -> Iterator[str]:
     if wants_databases(site.settings):
         yield databases.ADMIN_ENTRY
     yield from ml_systems.secret_entries(site.settings)
+    yield from drills.entries(site.settings)
     yield from observability.secret_entries(site.settings)
 
 

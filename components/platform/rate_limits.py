@@ -109,7 +109,13 @@ class RateLimits(pulumi.ComponentResource):
         )
         service = core.v1.Service(
             f"{name}-service",
-            metadata=metadata,
+            metadata=meta.ObjectMetaArgs(
+                name=NAME,
+                namespace=NAMESPACE,
+                labels=_LABELS,
+                # The Deployment is awaited; its pods wait for their Secret, longer than Pulumi would for a Service.
+                annotations={"pulumi.com/skipAwait": "true"},
+            ),
             spec=core.v1.ServiceSpecArgs(
                 selector=_LABELS,
                 # The name tells Istio to speak HTTP/2.

@@ -19,6 +19,7 @@ SECTIONS: Final = frozenset(
         "node_groups",
         "onprem",
         "platform",
+        "registry",
         "teams",
         "workloads",
     }

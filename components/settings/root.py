@@ -24,6 +24,7 @@ from components.settings.onprem import OnPremSettings
 from components.settings.platform import PlatformSettings
 from components.settings.quotas import QuotaSettings
 from components.settings.retrieval import RetrievalSettings
+from components.settings.rotation import UNROTATED, RotationSettings
 from components.settings.stores import CacheSettings, DatabaseSettings, FileSettings, ObjectSettings
 from components.settings.teams import TeamSettings
 from components.settings.workloads import WorkloadSettings
@@ -69,6 +70,7 @@ class Settings(Section):
         budget: The monthly budget.
         alarms: Who is told.
         quotas: How far the stack may grow.
+        rotation: Which credentials have been given other values.
         platform: The systems on the cluster.
         teams: Who uses the platform.
         hosted_models: Models that the cloud serves, behind the model gateway.
@@ -101,6 +103,7 @@ class Settings(Section):
     budget: BudgetSettings = BudgetSettings()
     alarms: AlarmSettings = AlarmSettings()
     quotas: QuotaSettings = QuotaSettings()
+    rotation: RotationSettings = UNROTATED
     platform: PlatformSettings = PlatformSettings()
     teams: tuple[TeamSettings, ...] = ()
     hosted_models: tuple[HostedModelSettings, ...] = ()

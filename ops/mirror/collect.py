@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
@@ -65,13 +65,11 @@ def of_resources(resources: Iterable[Mapping[str, Any]], air_gap: AirGapSettings
         elif kind.endswith(":Application"):
             found = {(_public(address, air_gap), commit) for address, commit in _sources(inputs)}
             trees |= found
-            chart_images |= {
-                one
-                for title, tree in TREES.items()
-                if any(address == tree.repository for address, _ in found)
-                for one in TREE_IMAGES[title]
-            }
-            texts = []  # patches name no image; what Kustomize is to replace is in the table
+            for title, tree in TREES.items():
+                if any(address == tree.repository for address, _ in found):
+                    images |= {f"{one}:{tag}" for one, tag in TREE_IMAGES[title].items() if tag}
+                    chart_images |= {one for one, tag in TREE_IMAGES[title].items() if not tag}
+            texts = list(_patches(inputs))  # what Kustomize is to replace is in the table
         else:
             texts = list(_texts(inputs))
         public = [_public(text, air_gap) for text in texts]
@@ -102,6 +100,12 @@ def _without_defaults(name: ChartName, values: Any, air_gap: AirGapSettings | No
         return "" if isinstance(value, str) and value.removeprefix(prefix) in known else value
 
     return kept(values)
+
+
+def _patches(application: Mapping[str, Any]) -> Iterator[str]:
+    """What is changed of a tree; images stand there in variables of containers."""
+    for source in application.get("spec", {}).get("sources", ()):
+        yield from (str(one.get("patch", "")) for one in source.get("kustomize", {}).get("patches", ()))
 
 
 def _public(text: str, air_gap: AirGapSettings | None) -> str:

@@ -16,6 +16,7 @@ REPLACING: Final[Mapping[str, Sequence[str]]] = {
     "aws:appautoscaling/target:Target": ("resourceId", "scalableDimension", "serviceNamespace"),
     "aws:budgets/budget:Budget": ("accountId",),
     "aws:cloudcontrol/resource:Resource": ("typeName",),
+    "aws:cloudwatch/eventRule:EventRule": ("eventBusName",),
     "aws:cloudwatch/logGroup:LogGroup": ("logGroupClass",),
     "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup": ("vpcId",),
     "aws:ec2/eip:Eip": (

@@ -178,6 +178,7 @@ def program(folder: Path, variables: Mapping[str, str]) -> Generator[Program]:
         "OMP_NUM_THREADS": "1",
         "DS_ACCELERATOR": "cpu",
         "HF_HUB_OFFLINE": "1",
+        "MLFLOW_DISABLE_TELEMETRY": "true",  # a thread that a fork would lose
     }
     with log.open("w") as errors:
         server = subprocess.Popen(

@@ -35,6 +35,8 @@ def child(asked: dict) -> None:
 def main() -> None:
     """Answer line by line."""
     # What takes the time; a child that had to load it would do so again for each run.
+    import finetune.program
+    import finetune.tracking  # noqa: F401 - MLflow's client
     import transformers.models.llama.modeling_llama  # noqa: F401
 
     lock = threading.Lock()

@@ -16,6 +16,7 @@ from components.platform.observability.rules import ModelObjective
 from components.settings.teams import TeamSettings
 from tests.data_plane import promtool
 from tests.data_plane.alert_case import Case, level
+from tests.data_plane.alert_cases_drills import CASES as DRILLS
 from tests.data_plane.alert_cases_platform import CASES as PLATFORM
 from tests.data_plane.alert_cases_platform import SPOT
 from tests.data_plane.alert_cases_watchers import CASES as WATCHERS
@@ -35,7 +36,7 @@ from tests.unit.platform_site import options, site
 
 pytestmark = pytest.mark.data_plane
 
-CASES = (*WORK, *PLATFORM, *WATCHERS)
+CASES = (*WORK, *PLATFORM, *WATCHERS, *DRILLS)
 OBJECTIVES = (
     ModelObjective(
         name=LLAMA,
@@ -141,7 +142,11 @@ def test_texts_name_labels_that_the_alerts_have(emitted: Emitted, folder: Path):
     """A label that an alert lacks is an empty word in what people read. promtool prints what it did not expect."""
     where = alerts(emitted)
     files: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
-    for case in CASES:
+    # Rules that differ in the values of their labels have the same texts; the quickest to reckon speaks for them.
+    quickest: dict[tuple[str, frozenset[str]], Case] = {}
+    for case in sorted(CASES, key=lambda one: one.minutes / one.every):
+        quickest.setdefault((case.alert, frozenset(case.labels)), case)
+    for case in quickest.values():
         files[where[case.rule], case.every].append(promtool.fired(case))
     written = [
         promtool.write(

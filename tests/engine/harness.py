@@ -183,9 +183,15 @@ def kill_group(process: subprocess.Popen[str]) -> None:
 
 
 def _errors(events: str) -> str:
-    """The errors in a stream of engine events."""
-    diagnostics = [json.loads(line).get("diagnosticEvent", {}) for line in events.splitlines() if line.startswith("{")]
-    return "\n".join(event["message"] for event in diagnostics if event.get("severity") == "error")
+    """The errors in a stream of engine events, and what the policies refused."""
+    said = [json.loads(line) for line in events.splitlines() if line.startswith("{")]
+    errors = [event["message"] for one in said if (event := one.get("diagnosticEvent", {})).get("severity") == "error"]
+    refused = [
+        f"{event['policyName']}: {event.get('resourceUrn', '')}: {event['message']}"
+        for one in said
+        if (event := one.get("policyEvent", {})).get("enforcementLevel") == "mandatory"
+    ]
+    return "\n".join([*refused, *errors])
 
 
 class FullStack:

@@ -148,6 +148,18 @@ def test_every_image_and_tree_of_the_versions_that_the_stack_uses_is_on_the_list
     assert {(tree.repository, tree.commit) for tree in TREES.values()} <= set(found.trees)
 
 
+def test_images_of_kustomize_files_are_listed_with_their_tags_and_those_in_variables_are_behind_the_mirror(
+    gapped: Recorder,
+):
+    found = of_resources(resources(gapped), MIRRORS)
+    version = TREES["kubeflow-pipelines"].version
+    pods = {f"ghcr.io/kubeflow/kfp-{part}:{version}" for part in ("api-server", "driver", "launcher")}
+    assert pods | {"docker.io/alpine:3.23"} <= found.images
+    patches = json.dumps([one.inputs["spec"] for one in gapped.resources if one.inputs.get("kind") == "Application"])
+    assert f"{MIRRORS.registry}/ghcr.io/kubeflow/kfp-driver:{version}" in patches
+    assert f"docker.io/alpine={MIRRORS.registry}/docker.io/alpine" in patches
+
+
 def test_a_chart_that_brings_pods_has_its_images_in_the_table():
     empty = {name for name, images in CHART_IMAGES.items() if not images}
     assert set(CHART_IMAGES) == set(CHARTS)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pulumi
 import pytest
 from aws_stack import HERE, KEY, PREFIX, TOPIC, run, statements
 from conftest import ACCOUNT, Recorder
 
-from components.aws.alarms import Alarm, Alarms, AlarmsArgs, metric_alarm
+from components.aws.alarms import Alarm, Alarms, AlarmsArgs, absence_alarm, metric_alarm
 from components.aws.keys import key_policy
 
 pytestmark = pytest.mark.unit
@@ -72,3 +74,29 @@ def test_an_alarm_tells_when_it_starts_and_when_it_is_over(bound, operator, reco
 def test_an_alarm_has_one_bound(bounds):
     with pytest.raises(ValueError, match="set above or below, one of them"):
         Alarm(description="", namespace="AWS/RDS", metric="CPUUtilization", **bounds)
+
+
+def test_an_event_that_does_not_come_is_an_alarm_and_no_data_is_no_event(recorded: Recorder):
+    """It looks back in whole hours, at most 7 days, as CloudWatch takes it; and it waits for what sends the first."""
+
+    def program():
+        parent = pulumi.ComponentResource("test:index:Parent", "parent")
+        opts = pulumi.ResourceOptions(parent=parent)
+        absence_alarm(
+            "backups",
+            description="Do this.",
+            event={"source": ["aws.rds"], "detail": {"SourceIdentifier": [pulumi.Output.from_input("db")]}},
+            hours=26,
+            topic_arn=TOPIC,
+            opts=opts,
+            after=[pulumi.ComponentResource("test:index:Server", "server")],
+        )
+
+    run(program)
+    rule = recorded.one("aws:cloudwatch/eventRule:EventRule")
+    alarm = recorded.one("aws:cloudwatch/metricAlarm:MetricAlarm").inputs
+    assert json.loads(rule.inputs["eventPattern"]) == {"source": ["aws.rds"], "detail": {"SourceIdentifier": ["db"]}}
+    assert (alarm["comparisonOperator"], alarm["threshold"]) == ("LessThanThreshold", 1)
+    assert (alarm["treatMissingData"], alarm["statistic"]) == ("breaching", "Sum")
+    assert alarm["period"] * alarm["evaluationPeriods"] == 26 * 3600 <= 7 * 86400
+    assert list(alarm["dimensions"]) == ["RuleName"]

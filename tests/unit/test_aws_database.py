@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from aws_stack import HERE, KEY, OTHER_KEY, PREFIX, TOPIC, run
 from conftest import ACCOUNT, REGION, Recorder
@@ -127,6 +129,8 @@ def test_without_enhanced_monitoring_there_is_no_role(recorded: Recorder):
 def test_alarms_and_failovers_reach_the_topic(recorded: Recorder):
     run(database)
     found = recorded.of("aws:cloudwatch/metricAlarm:MetricAlarm")
+    missed = found.pop("database-backups")
+    assert missed.inputs["alarmActions"] == [TOPIC]
     assert set(found) == {"database-cpu", "database-storage", "database-connections"}
     for alarm in found.values():
         assert alarm.inputs["alarmActions"] == alarm.inputs["okActions"] == [TOPIC]
@@ -134,6 +138,16 @@ def test_alarms_and_failovers_reach_the_topic(recorded: Recorder):
     events = recorded.one("aws:rds/eventSubscription:EventSubscription").inputs
     assert events["sourceIds"] == [f"{PREFIX}-postgres"]
     assert "failover" in events["eventCategories"]
+
+
+def test_a_missed_backup_rings_and_the_first_one_is_not_missed(recorded: Recorder):
+    """The rule is there before the server, whose first backup it counts; the alarm comes once that has been made."""
+    run(database)
+    rule = recorded.one("aws:cloudwatch/eventRule:EventRule")
+    assert json.loads(rule.inputs["eventPattern"])["detail"]["SourceIdentifier"] == [f"{PREFIX}-postgres"]
+    assert "database-server" not in rule.depends_on
+    alarm = recorded.one("aws:cloudwatch/metricAlarm:MetricAlarm", "database-backups")
+    assert "database-server" in alarm.depends_on
 
 
 def test_the_connection_alarm_fires_before_the_limit_that_the_server_enforces(recorded: Recorder):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
-from aws_stack import HERE, KEY, run, statements
+from aws_stack import HERE, KEY, TOPIC, run, statements
 from conftest import ACCOUNT, REGION, Recorder
 
 from components.aws.files import AccessPoint, Files, FilesArgs
@@ -25,6 +27,7 @@ def files(*, backups=True, access_points=(MODELS,)):
             access_points=access_points,
             backups=backups,
             protect=True,
+            alarm_topic_arn=TOPIC,
         ),
     )
 
@@ -81,3 +84,19 @@ def test_nobody_mounts_without_tls_nor_the_root_of_the_file_system(recorded: Rec
 def test_backups_are_a_choice_because_they_outlive_the_stack(backups, status, recorded: Recorder):
     run(lambda: files(backups=backups))
     assert recorded.one("aws:efs/backupPolicy:BackupPolicy").inputs["backupPolicy"] == {"status": status}
+
+
+def test_a_missed_backup_of_this_file_system_rings(recorded: Recorder):
+    recorded.outputs["aws:efs/fileSystem:FileSystem"] = {"arn": "arn:aws:elasticfilesystem:…:file-system/fs-1"}
+    run(files)
+    rule = recorded.one("aws:cloudwatch/eventRule:EventRule").inputs
+    assert json.loads(rule["eventPattern"])["detail"] == {
+        "state": ["COMPLETED"],
+        "resourceArn": ["arn:aws:elasticfilesystem:…:file-system/fs-1"],
+    }
+    assert recorded.one("aws:cloudwatch/metricAlarm:MetricAlarm").inputs["alarmActions"] == [TOPIC]
+
+
+def test_files_without_backups_have_no_alarm_on_them(recorded: Recorder):
+    run(lambda: files(backups=False))
+    assert recorded.of("aws:cloudwatch/metricAlarm:MetricAlarm") == {}

@@ -15,6 +15,7 @@ from components.aws.objects import Objects, ObjectsArgs
 from components.aws.policy import Account
 from components.aws.replication import REPLICATED, Replication, ReplicationArgs, replication_permissions
 from components.buckets import ROLES, Lifecycle, key_domain
+from workloads.artifacts.links import MAX_SECONDS
 
 pytestmark = pytest.mark.unit
 ALL = {f"objects-{role}" for role in (*ROLES, "access-logs")}
@@ -135,6 +136,14 @@ def test_an_object_is_written_with_the_key_of_its_bucket_or_not_at_all(kind, key
     writes = [statement for statement in policy.values() if statement["Action"] == ["s3:PutObject"]]
     assert all(statement["Effect"] == "Deny" for statement in writes)
     assert any(holds(statement["Condition"], request) for statement in writes) is denied
+
+
+@pytest.mark.parametrize("key", [KEY, None])
+def test_a_link_that_somebody_signed_for_longer_than_ours_last_is_of_no_use(key):
+    """S3 counts the age of a signature in milliseconds; what is not signed has none, and the rule does not hold."""
+    statement = rendered(bucket_policy("arn:aws:s3:::models", key))["NoOldLinks"]
+    assert (statement["Effect"], statement["Resource"]) == ("Deny", ["arn:aws:s3:::models/*"])
+    assert statement["Condition"] == {"NumericGreaterThan": {"s3:signatureAge": str(MAX_SECONDS * 1000)}}
 
 
 def holds(condition: dict[str, dict[str, str]], request: dict[str, str | None]) -> bool:
@@ -271,10 +280,10 @@ def test_the_replication_role_reads_here_and_writes_there_with_the_key_of_each_s
     assert policy["EncryptCopies"]["Condition"]["StringEquals"] == {"kms:ViaService": "s3.us-west-2.amazonaws.com"}
 
 
-def test_a_failed_copy_raises_an_alarm(recorded: Recorder):
+def test_a_failed_or_late_copy_raises_an_alarm(recorded: Recorder):
     run(replication)
     alarms = recorded.of("aws:cloudwatch/metricAlarm:MetricAlarm")
-    assert set(alarms) == {f"replication-{role}-failed" for role in REPLICATED}
+    assert set(alarms) == {f"replication-{role}-{what}" for role in REPLICATED for what in ("failed", "late")}
     rule_ids = {
         config.inputs["rules"][0]["id"]
         for config in recorded.of("aws:s3/bucketReplicationConfig:BucketReplicationConfig").values()

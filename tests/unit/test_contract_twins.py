@@ -162,6 +162,7 @@ ALLOWED: dict[str, str] = {
     "components/platform/observability/catalogue/cluster.py": "metrics that some clouds' own parts have",
     "components/platform/observability/monitors/systems.py": "a controller that one cloud needs; watched where it is",
     "components/platform/observability/state_metrics.py": "labels by which clouds tell spot nodes",
+    "workloads/artifacts/links.py": "each store's own way to sign, chosen by the scheme of the URL",
     "workloads/managed/": _ADAPTER,
     "workloads/models/": _SERVICES,
     "workloads/triton/export.py": _SERVICES,

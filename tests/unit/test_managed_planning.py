@@ -31,6 +31,7 @@ VERTEX = {
     "location": "us-central1",
     "serviceAccount": "models@llmops-test.iam.gserviceaccount.com",
 }
+OUR_IMAGE = {"repositories": ["managed-triton"]}
 ON_SAGEMAKER = chat(backend="sagemaker", replicas={"min": 1, "max": 2})
 ON_VERTEX = chat(
     backend="vertex", source="gs://any-bucket/llama", gpu={"type": "l4", "count": 1}, replicas={"min": 1, "max": 2},
@@ -44,7 +45,14 @@ def changed(model: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
 
 def problems(model: Mapping[str, Any]) -> list[tuple[str, str]]:
     try:
-        parse({"owner": "ml", "costCenter": "1", "models": [dict(model)]})
+        parse(
+            {
+                "owner": "ml",
+                "costCenter": "1",
+                "registry": OUR_IMAGE,
+                "models": [dict(model)],
+            }
+        )
     except SettingsError as error:
         return [(problem.path, problem.message) for problem in error.problems]
     return []
@@ -125,7 +133,7 @@ def test_weights_that_a_machines_own_disk_does_not_hold_take_a_larger_machine():
 
 
 def test_a_models_cost_is_that_of_its_machines_on_the_endpoint():
-    plan = planned(ON_SAGEMAKER).plans["chat"]
+    plan = planned(ON_SAGEMAKER, registry=OUR_IMAGE).plans["chat"]
     machine = next(one for one in MACHINES if one.name == plan.instance_type)
     assert plan.cost.minimum_hourly_usd == machine.usd_per_hour
     assert plan.cost.maximum_hourly_usd == 2 * machine.usd_per_hour
@@ -134,13 +142,13 @@ def test_a_models_cost_is_that_of_its_machines_on_the_endpoint():
 def test_the_quota_that_is_asked_for_holds_an_update_too():
     ruled = changed(ON_SAGEMAKER, replicas={"min": 2, "max": 3}, managed={"update": "rolling"})
     for model, needed in ((ON_SAGEMAKER, 4), (ruled, 5), (chat(), 0)):
-        found = planned(model)
+        found = planned(model, registry=OUR_IMAGE)
         assert sum(machines_at_most(found.specs, found.plans).values()) == needed
 
 
 def gateway(*models: dict[str, Any]) -> tuple[tuple[GatewayModel, ...], list[dict[str, Any]]]:
     """Models at the gateway, and the entries that LiteLLM gets."""
-    found = planned(*models)
+    found = planned(*models, registry=OUR_IMAGE)
     made = gateway_models(found.specs, found.plans)
     file = configuration(made, ModelGatewaySettings())
     return made, [entry["litellm_params"] for entry in file["model_list"]]

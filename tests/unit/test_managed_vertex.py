@@ -12,7 +12,7 @@ from conftest import Recorder
 from platform_site import site
 from pulumi.dynamic.dynamic import serialize_provider
 from stack_models import chat, planned
-from test_managed_planning import ON_SAGEMAKER, ON_VERTEX
+from test_managed_planning import ON_SAGEMAKER, ON_VERTEX, OUR_IMAGE
 from test_managed_sagemaker import IMAGE, hosting
 
 from components.platform.site import Site
@@ -95,7 +95,7 @@ def test_the_state_holds_the_name_of_a_provider_and_neither_code_nor_values(prov
 
 
 def declare(model: dict[str, Any], place: Site) -> Deployed:
-    found = planned(model)
+    found = planned(model, registry=OUR_IMAGE)
     (spec,) = found.specs
     version = spec.versions[0]
     parent = pulumi.ComponentResource("test:Parent", "parent")

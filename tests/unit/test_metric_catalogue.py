@@ -11,6 +11,8 @@ from components.platform.observability.rules import ModelObjective, RecordingRul
 from components.platform.observability.rules.recorded import LABELS
 from components.settings.platform import PlatformSettings
 from components.versions import CHARTS, IMAGES, ISTIO
+from tests.unit.conftest import Recorder
+from tests.unit.workload_alerts import groups
 
 pytestmark = pytest.mark.unit
 
@@ -32,6 +34,13 @@ def expressions() -> dict[str, str]:
 @pytest.mark.parametrize("rule", expressions())
 def test_a_rule_asks_for_series_that_somebody_exports_by_labels_that_they_have(rule: str):
     assert catalogue.problems(expressions()[rule]) == []
+
+
+def test_so_do_the_rules_of_workloads(recorded: Recorder):
+    asked = {alert.expression for group in groups(recorded).values() for alert in group.alerts}
+
+    assert len(asked) > 4
+    assert [problem for expression in asked for problem in catalogue.problems(expression)] == []
 
 
 def test_a_series_that_nobody_exports_is_found_wherever_it_stands():

@@ -46,4 +46,4 @@ def test_a_canary_is_measured_by_metrics_that_exist_and_its_alert_says_what_to_d
     for alert in canaries(planned(chat(canary=CANARY)).specs).alerts:
         assert alert.name == ALERT
         assert not catalogue.unknown(alert.expression)
-        assert "rolled-back" in alert.description
+        assert "models rollback" in alert.description

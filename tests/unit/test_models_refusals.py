@@ -39,8 +39,8 @@ CASES: list[tuple[str, list[dict[str, Any]], dict[str, Any], str, str]] = [
     # sources
     ("a source without a scheme", [chat(source="llama")], {}, "models[0].source", "hf://org/name"),
     (
-        "the other cloud's store",
-        [chat(source="gs://models/x")],
+        "somebody else's bucket at another cloud",
+        [chat(source="gs://acme/x")],
         {},
         "models[0].source",
         "copy the weights to s3://models/x",

@@ -30,15 +30,17 @@ from components.platform.model_gateway import (
     GatewayModel,
     Hosted,
     hosted_models,
+    hosted_openings,
     longest_answer_seconds,
     openings,
 )
 from components.platform.model_gateway.config import DATABASE_CONNECTIONS, configuration
 from components.platform.model_gateway.gateway import connections
 from components.platform.model_gateway.models import grants, problems
-from components.platform.openings import SCRAPER
+from components.platform.openings import LITELLM, SCRAPER
 from components.settings import SettingsError, parse
 from components.settings.hosted_models import HostedModelSettings
+from components.settings.platform.model_gateway import ModelGatewaySettings
 
 pytestmark = pytest.mark.unit
 
@@ -294,3 +296,30 @@ class TestPods:
 
         run(install)
         run(program)
+
+
+def test_models_of_google_are_asked_by_name_and_charged_by_their_list_price():
+    given = [HostedModelSettings.model_validate({"name": "fast", "provider": "vertex", "model": "gemini-2.5-flash"})]
+    (made,) = hosted_models(given, "us-central1")
+    parameters = configuration([made], ModelGatewaySettings())["model_list"][0]["litellm_params"]
+    assert parameters["model"] == "vertex_ai/gemini-2.5-flash"
+    assert parameters["vertex_location"] == "us-central1"
+    assert "input_cost_per_token" not in parameters
+    (granted,) = grants([made])
+    assert granted == HostedModelGrant(models=("gemini-2.5-flash",), region="us-central1")
+
+
+def test_a_server_outside_is_asked_without_a_key_and_reached_by_its_port_alone():
+    given = [
+        HostedModelSettings.model_validate({"name": name, "provider": "openai", "model": "bge-m3", "url": url})
+        for name, url in (("a", "https://embeddings.internal:8443"), ("b", "http://other.internal"))
+    ]
+    made = hosted_models(given, "us-east-1")
+    first = configuration(made, ModelGatewaySettings())["model_list"][0]["litellm_params"]
+    assert first["model"] == "openai/bge-m3"
+    assert first["api_base"] == "https://embeddings.internal:8443/v1"
+    assert grants(made) == ()
+    assert [(way.source, way.target, way.ports) for way in hosted_openings(given)] == [
+        (LITELLM, "anywhere", (80,)),
+        (LITELLM, "anywhere", (8443,)),
+    ]

@@ -9,7 +9,6 @@ from typing import Any
 
 import pulumi
 import pytest
-from conftest import Recorder
 from generated_section import assert_current
 from platform_site import options, site
 
@@ -20,6 +19,8 @@ from components.platform.observability.rules.model import promql, spec
 from components.platform.observability.rules.objectives import BURNS
 from components.settings.platform import PlatformSettings
 from components.settings.teams import TeamSettings
+from tests.unit import workload_alerts
+from tests.unit.conftest import Recorder
 
 pytestmark = pytest.mark.unit
 
@@ -262,6 +263,9 @@ def _recorded() -> str:
     return "\n".join(lines)
 
 
-def test_the_page_of_alerts_is_current(request: pytest.FixtureRequest):
+def test_the_page_of_alerts_is_current(request: pytest.FixtureRequest, recorded: Recorder):
+    of_workloads = [alert for group in workload_alerts.groups(recorded).values() for alert in group.alerts]
+
     assert_current(PAGE, "alerts", _table(alerts()), request)
+    assert_current(PAGE, "workloads", _table(of_workloads), request)
     assert_current(PAGE, "recorded", _recorded(), request)

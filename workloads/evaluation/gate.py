@@ -24,7 +24,11 @@ VERDICT_TAG: Final = "llmops.evaluation.verdict"
 REASONS_TAG: Final = "llmops.evaluation.reasons"
 """Why it was refused."""
 
-_ALIAS_TAG: Final = "llmops.alias."
+ALIAS_TAG: Final = "llmops.alias."
+"""Tags of a model version begin so: with the alias behind it its :data:`State`, and what people want to know of it:
+``.by`` and ``.at`` who gave it and when, ``.why`` for what reason, ``.before`` the version that had it, ``.back`` the
+newer version that it was taken from."""
+
 _TAG_CHARACTERS: Final = 5000  # MLflow's limit for the values of a run's tags, and enough for the registry's
 
 State = Literal["wanted", "held", "withdrawn"]
@@ -275,6 +279,7 @@ def promote(
     key: str = "",
     back: bool = False,
     unevaluated: str = "",
+    why: str = "",
     clock: Callable[[], datetime] = _now,
 ) -> Promotion:
     """Give an alias to a version, if it may have it. Doing it again changes nothing.
@@ -289,6 +294,7 @@ def promote(
         back: A person's decision for this very version: newer ones lose their claim to the alias, and their pipelines
             do not take it again.
         unevaluated: Why it is given to a version that has passed no evaluation; empty refuses those.
+        why: For what reason it moves; written down.
         clock: The time, in UTC.
 
     Raises:
@@ -298,8 +304,8 @@ def promote(
     states = versions.states()
     if version not in states:
         raise Refused(f"{model} has no version {version}; its versions: {', '.join(states) or 'none'}")
-    if not unevaluated:
-        _must_have_passed(client, model, version, key)
+    if not unevaluated and (problem := standing(client, model, version, key)):
+        raise Refused(problem)
     before = bearer(client, model, alias)
     own = states[version]
     # A mark that is left of an alias taken away by hand is no claim; but to a promotion that was interrupted, and is
@@ -315,7 +321,7 @@ def promote(
         return Promotion(moved=False, before=before, after=newest, reason=f"version {newest} is newer and has it")
     if before == version and own == "held":
         return Promotion(moved=False, before=before, after=version, reason="it has it already")
-    versions.tell(version, by=by, at=clock(), unevaluated=unevaluated)
+    versions.tell(version, before, by=by, at=clock(), unevaluated=unevaluated, why=why)
     versions.mark(version, "wanted")
     if before != version:
         client.set_registered_model_alias(model, alias, version)
@@ -337,16 +343,25 @@ def _withdraw(versions: _Versions, states: Mapping[str, State | None], before: s
             versions.mark(one, "withdrawn")
 
 
-def _must_have_passed(client: Client, model: str, version: str, key: str) -> None:
+def standing(client: Client, model: str, version: str, key: str = "") -> str:
+    """Why its evaluation keeps a version from an alias; empty where it passed.
+
+    Args:
+        client: Of the registry.
+        model: The registered model.
+        version: Its version.
+        key: The evaluation that must have passed; empty for whichever was the last.
+    """
     tags: Mapping[str, str] = client.get_model_version(model, version).tags
     found = Record.at_version(tags)
     if found is None:
-        raise Refused(f"version {version} of {model} has not been evaluated")
+        return f"version {version} of {model} has not been evaluated"
     if found.verdict != "passed":
         reasons = tags.get(REASONS_TAG) or "no reason was written"
-        raise Refused(f"version {version} of {model} is below its thresholds: {reasons}")
+        return f"version {version} of {model} is below its thresholds: {reasons}"
     if key and found.key != key:
-        raise Refused(f"version {version} of {model} passed another evaluation ({found.key[:12]}) than {key[:12]}")
+        return f"version {version} of {model} passed another evaluation ({found.key[:12]}) than {key[:12]}"
+    return ""
 
 
 def _newest(
@@ -363,7 +378,7 @@ class _Versions:
     """The versions of a model, and what each has to do with one alias."""
 
     def __init__(self, client: Client, model: str, alias: str) -> None:
-        self._client, self._model, self._tag = client, model, f"{_ALIAS_TAG}{alias}"
+        self._client, self._model, self._tag = client, model, f"{ALIAS_TAG}{alias}"
 
     def states(self) -> dict[str, State | None]:
         """By version, read anew."""
@@ -379,9 +394,14 @@ class _Versions:
     def mark(self, version: str, state: State) -> None:
         self._client.set_model_version_tag(self._model, version, self._tag, state)
 
-    def tell(self, version: str, *, by: str, at: datetime, unevaluated: str) -> None:
-        """For people: who gave the alias, and when."""
-        self._client.set_model_version_tag(self._model, version, f"{self._tag}.by", by)
-        self._client.set_model_version_tag(self._model, version, f"{self._tag}.at", at.isoformat(timespec="seconds"))
+    def tell(self, version: str, before: str, *, by: str, at: datetime, unevaluated: str, why: str) -> None:
+        """For people, and for the way back: who gave the alias, when, why, and who had it before."""
+        told = {"by": by, "at": at.isoformat(timespec="seconds"), "why": why}
         if unevaluated:
-            self._client.set_model_version_tag(self._model, version, f"{self._tag}.unevaluated", unevaluated)
+            told["unevaluated"] = unevaluated
+        if before and before != version:
+            # Who had it before it first came here stays written when it comes back: that is where one goes on from.
+            went_back = int(before) > int(version)
+            told |= {"back": before} if went_back else {"before": before, "back": ""}
+        for name, value in told.items():
+            self._client.set_model_version_tag(self._model, version, f"{self._tag}.{name}", value[:_TAG_CHARACTERS])

@@ -11,14 +11,14 @@ from components.platform.model_gateway import Hosted
 from components.versions import IMAGES
 from workloads.managed import planning
 from workloads.managed.machines import Machine
+from workloads.managed.names import MANAGED_IMAGE
 from workloads.managed.sagemaker import SageMakerEndpoint, SageMakerEndpointArgs, Variant
 from workloads.managed.vertex.endpoint import Place, Share, VertexEndpoint, VertexEndpointArgs
 from workloads.models.backends import Deployed, VersionArgs
 from workloads.models.plan import Plan
-from workloads.models.spec import ModelSpec, Version, location
+from workloads.models.spec import ModelSpec, Version
 
-IMAGE_REPOSITORY = "managed-triton"
-"""Our own image of a managed endpoint, in the stack's registry."""
+IMAGE_REPOSITORY = MANAGED_IMAGE
 
 
 class SageMaker:
@@ -94,8 +94,6 @@ class VertexAi:
             raise pulumi.RunError(f"models.{spec.name}: backend vertex needs managed.vertex")
         machine = _machine(spec, plan)
         endpoint = planning.name_of(spec, version)
-        # A bucket of Google's is none of this stack's where the stack is elsewhere: the source says its real name.
-        direct = location(version.source).scheme == "gs"
         made = VertexEndpoint(
             args.name,
             VertexEndpointArgs(
@@ -103,7 +101,7 @@ class VertexAi:
                 endpoint=endpoint,
                 owner=spec.prefix,
                 image=managed.image,
-                shares=(Share(name=version.role, artifact_uri=version.source if direct else args.weights.uri),),
+                shares=(Share(name=version.role, artifact_uri=args.weights.uri),),
                 environment={**_environment(spec), "MODEL_REPOSITORY": "/tmp/models"},
                 machine=machine,
                 fewest=version.fewest,

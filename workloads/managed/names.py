@@ -13,6 +13,9 @@ _HASH_LENGTH: Final = 8
 CONTAINER_PORT: Final = 8080
 """SageMaker calls this port and no other; Vertex AI is told it."""
 
+MANAGED_IMAGE: Final = "managed-triton"
+"""Repository of our own image of a managed endpoint, in the stack's registry."""
+
 
 def endpoint_name(prefix: str, version: str, *, to_zero: bool = False) -> str:
     """Name of the endpoint of a model's version: lower case, begins with a letter, 63 characters at most.

@@ -8,7 +8,8 @@ from typing import Final
 
 import pulumi
 
-from components.platform.observability.rules import Alert, Group, Links, ModelObjective, rule
+from components.platform.observability.links import links
+from components.platform.observability.rules import Alert, Group, ModelObjective, rule
 from components.platform.site import Site
 from components.settings.models import BaselineSettings
 from workloads.models.plan import Plan
@@ -65,8 +66,8 @@ def _worse(model: ModelSpec) -> Iterator[Alert]:
             severity="critical",
             summary=f"The canary of {model.name} {how} the model itself",
             description=(
-                f"Of at least {baseline.requests} requests in {baseline.minutes} minutes. Set canary.state of "
-                f"{model.name} to rolled-back: the next up takes its share and its server away."
+                f"Of at least {baseline.requests} requests in {baseline.minutes} minutes. `python -m ops models rollback "
+                f"{model.name} --yes`: the next up takes its share and its server away."
             ),
             page="models",
             dashboard="models",
@@ -122,5 +123,4 @@ def declare(
     group = canaries(models)
     if not group.rules:
         return ()
-    links = Links(owner=site.owner, runbooks=site.settings.alerting.runbook_base_url)
-    return (rule(f"{name}-canaries", [group], title="llmops-canaries", links=links, parent=parent, after=after),)
+    return (rule(f"{name}-canaries", [group], title="llmops-canaries", links=links(site), parent=parent, after=after),)

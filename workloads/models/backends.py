@@ -25,12 +25,14 @@ class Weights:
             the mount of :attr:`volume`. Pinned, where the declaration was an alias of the registry.
         grants: What a pod must be allowed to read them.
         volume: Handle of the shared file system that they are on, for a static volume; none elsewhere.
+        version: Version of the registered model that was pinned; none for other sources.
     """
 
     location: Location
     uri: pulumi.Output[str]
     grants: tuple[Grant, ...]
     volume: pulumi.Output[str] | None = None
+    version: pulumi.Output[str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

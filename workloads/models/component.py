@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pulumi
@@ -95,7 +95,7 @@ class Model(pulumi.ComponentResource):
         self.outputs = {
             **summary(spec, plan),
             "versions": {
-                role: {"source": version.source, **deployed[role].outputs}
+                role: {"source": version.source, "weight": version.weight, **deployed[role].outputs}
                 for role, version in ((one.role, one) for one in spec.versions)
             },
         }
@@ -106,11 +106,14 @@ class Model(pulumi.ComponentResource):
     ) -> Deployed:
         name = f"model-{version.name}"
         weights = weights_of(name, spec=spec, version=version, site=site, parent=self)
-        return BACKENDS[spec.backend].declare(
+        deployed = BACKENDS[spec.backend].declare(
             VersionArgs(
                 name=name, spec=spec, version=version, plan=plan, weights=weights, site=site, parent=self, after=after
             )
         )
+        if weights.version is None:
+            return deployed
+        return replace(deployed, outputs={**deployed.outputs, "registryVersion": weights.version})
 
 
 def wants_smoke_test(spec: ModelSpec) -> bool:
@@ -126,6 +129,7 @@ def summary(spec: ModelSpec, plan: Plan) -> dict[str, Any]:
     found: dict[str, Any] = {
         "backend": spec.backend,
         "team": spec.settings.team or "platform",
+        "fallbacks": list(spec.settings.fallbacks),
         "coldStartSeconds": plan.cold_start.total_seconds if plan.gpus else 0,
         "tokensPerSecond": cost.tokens_per_second,
         "usdPerHourMinimum": cost.minimum_hourly_usd,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from components.platform.model_gateway import Hosted
-from components.settings.hosted_models import HostedProvider
+from components.settings.hosted_models import CloudProvider
 from workloads.models.backends import Deployed, VersionArgs
 from workloads.models.spec import ModelSpec, Version, location
 
@@ -16,7 +16,7 @@ class HostedModel:
     def target(self, spec: ModelSpec, version: Version) -> Hosted:
         """The provider's model."""
         found = location(version.source)
-        return Hosted(provider=cast("HostedProvider", found.place), model=found.path, region=spec.region)
+        return Hosted(provider=cast("CloudProvider", found.place), model=found.path, region=spec.region)
 
     def declare(self, args: VersionArgs) -> Deployed:
         """Nothing: the cloud has it already."""

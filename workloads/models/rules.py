@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, get_args
 
-from components.settings.hosted_models import HostedProvider
+from components.settings.hosted_models import CloudProvider
 from components.settings.models import BackendName
 from workloads.cost import HOURS_PER_MONTH
 from workloads.managed import planning as managed_rules
@@ -53,24 +53,22 @@ def sources(case: Case) -> Iterator[Finding]:
         found = location(source)
         if hosted != (found.scheme == "hosted"):
             remedy = (
-                f"must be hosted://{get_args(HostedProvider)[0]}/<model> for backend hosted"
+                f"must be hosted://{get_args(CloudProvider)[0]}/<model> for backend hosted"
                 if hosted
                 else "is for backend hosted; set backend: hosted, or a source of weights"
             )
             yield path, f"{remedy}; got {source}"
-        elif hosted and found.place not in get_args(HostedProvider):
-            yield path, f"must be hosted by {' or '.join(get_args(HostedProvider))}; got {found.place}"
+        elif hosted and found.place not in get_args(CloudProvider):
+            yield path, f"must be hosted by {' or '.join(get_args(CloudProvider))}; got {found.place}"
         elif case.spec.backend == "vertex" and found.scheme == "gs":
             continue  # a bucket by its real name: the stack may stand on another cloud
-        elif found.scheme in ("s3", "gs") and case.spec.backend != "vertex":  # its buckets may be another cloud's
-            if found.scheme != own:
-                yield path, f"this stack's object store is {own}://; copy the weights to {own}://models/{found.path}"
-            elif found.place not in WEIGHT_BUCKETS:
-                yield (
-                    path,
-                    f"must lie in one of the stack's buckets {', '.join(WEIGHT_BUCKETS)}, which stand for their real "
-                    f"names; copy the weights to {own}://models/{found.path}; got {found.place}",
-                )
+        elif found.scheme in ("s3", "gs") and case.spec.backend != "vertex" and found.place not in WEIGHT_BUCKETS:
+            # Buckets are named by their role: which protocol the store speaks, the declaration need not know.
+            yield (
+                path,
+                f"must lie in one of the stack's buckets {', '.join(WEIGHT_BUCKETS)}, which stand for their real "
+                f"names; copy the weights to {own}://models/{found.path}; got {found.place}",
+            )
 
 
 def shape(case: Case) -> Iterator[Finding]:

@@ -29,6 +29,9 @@ TEAM_LABEL: Final = "llmops/team"
 
 Scheme = Literal["hf", "s3", "gs", "file", "models", "hosted"]
 
+IN_CLUSTER: Final[frozenset[BackendName]] = frozenset({"vllm", "triton"})
+"""Backends whose servers run in the cluster."""
+
 WEIGHT_BUCKETS: Final[tuple[BucketRole, ...]] = ("models", "mlflow", "data")
 """Buckets of the stack that weights may lie in."""
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, get_args
 
 from components.capacity import Request
+from components.capacity.clouds import Cloud
+from components.settings.hosted_models import HOSTING, CloudProvider
+from workloads.managed.names import MANAGED_IMAGE
 from workloads.models.facts import facts_of
 from workloads.models.plan import Facts, Finding, Plan, Refusal, plan
 from workloads.models.rules import Case, findings
@@ -16,9 +19,16 @@ from workloads.models.spec import SERVING, ModelSpec, location, spec_of
 if TYPE_CHECKING:
     from components.settings.root import Settings  # its rules import this module
 
+_PLACES: Final[Mapping[Cloud, str]] = {
+    "aws": "on AWS",
+    "gcp": "on Google Cloud",
+    "onprem": "on machines of its own",
+}
+
 
 def problems(settings: Settings) -> Iterator[Finding]:
     """Paths and messages: everything that cannot work of the stack's models."""
+    yield from _elsewhere(settings)
     if not settings.models:
         return
     facts = facts_of(settings)
@@ -35,6 +45,40 @@ def problems(settings: Settings) -> Iterator[Finding]:
     yield from _gpus(settings, specs, plans, facts)
     yield from _shares(settings, specs, plans, facts)
     yield from _fallbacks(settings)
+
+
+def _elsewhere(settings: Settings) -> Iterator[Finding]:
+    """What belongs to a cloud that the stack is not on: nobody there knows the gateway's identity."""
+    where = _PLACES[settings.cloud]
+    hosting = HOSTING[settings.cloud]
+    remedy = (
+        f"take {' or '.join(hosting)}" if hosting else "declare a model of your own, or a server by provider openai"
+    )
+    for index, hosted in enumerate(settings.hosted_models):
+        if hosted.provider not in (*hosting, "openai"):
+            yield f"hostedModels[{index}].provider", f"{hosted.provider} does not know a stack {where}; {remedy}"
+    for index, model in enumerate(settings.models):
+        managed = model.managed
+        if model.backend == "hosted":
+            provider = location(model.source).place
+            if provider in get_args(CloudProvider) and provider not in hosting:
+                yield f"models[{index}].source", f"{provider} does not know a stack {where}; {remedy}"
+        elif model.backend == "sagemaker" and settings.cloud != "aws":
+            others = "vllm, triton or vertex" if settings.cloud == "gcp" else "vllm or triton"
+            yield f"models[{index}].backend", f"sagemaker is for stacks on AWS; set {others}"
+        elif (
+            model.backend == "sagemaker"
+            and not (managed and managed.image)
+            and MANAGED_IMAGE not in settings.registry.repositories
+        ):
+            what = f"must be set, or registry.repositories hold {MANAGED_IMAGE}, with our image in it"
+            yield f"models[{index}].managed.image", what
+        elif model.backend == "vertex" and settings.cloud == "onprem":
+            what = "vertex is for stacks on Google Cloud, and on AWS by managed.vertex.federation; set vllm or triton"
+            yield f"models[{index}].backend", what
+        elif settings.cloud == "gcp" and managed and managed.vertex and managed.vertex.federation:
+            what = "is how an identity of AWS signs in; on Google Cloud the gateway's own is known: leave it out"
+            yield f"models[{index}].managed.vertex.federation", what
 
 
 def _systems(settings: Settings) -> Iterator[Finding]:
@@ -127,25 +171,31 @@ def _gpus(
 ) -> Iterator[Finding]:
     """More servers than the node groups hold: the last ones would wait for ever."""
     del settings
-    wanted: Counter[str] = Counter()
+    wanted: Counter[tuple[str, int]] = Counter()  # by type, and by GPUs of one server
+
+    def there(kind: str, gpus: int) -> int:
+        return sum(
+            group.max_size * (min(shape.gpus for shape in group.shapes) // gpus) * gpus
+            for group in facts.groups
+            if group.gpu_model == kind
+        )
+
     for index, spec in enumerate(specs):
         found = plans[spec.name]
         if isinstance(found, Refusal) or not found.group:
             continue
-        each = sum(version.most for version in spec.versions)
-        wanted[found.gpu_model] += found.gpus * each
-        there = sum(
-            group.max_size * (min(shape.gpus for shape in group.shapes) // found.gpus) * found.gpus
-            for group in facts.groups
-            if group.gpu_model == found.gpu_model
-        )
-        if wanted[found.gpu_model] > there:
-            yield (
-                f"models[{index}].replicas.max",
-                f"with the models before it, {wanted[found.gpu_model]} GPUs of type {found.gpu_model} at their most; "
-                f"the groups of role gpu-inference hold {there} for servers of {found.gpus}; lower it, or raise "
-                f"maxSize of {found.group}",
-            )
+        kind = found.gpu_model
+        wanted[kind, found.gpus] += found.gpus * sum(version.most for version in spec.versions)
+        # Small servers take what large ones leave, and no large one fits where there are only small nodes.
+        for gpus in sorted({gpus for other, gpus in wanted if other == kind and gpus <= found.gpus}, reverse=True):
+            asked = sum(number for (other, each), number in wanted.items() if other == kind and each >= gpus)
+            if asked > (hold := there(kind, gpus)):
+                yield (
+                    f"models[{index}].replicas.max",
+                    f"with the models before it, {asked} GPUs of type {kind} at their most; the groups of role "
+                    f"gpu-inference hold {hold} for servers of {gpus}; lower it, or raise maxSize of {found.group}",
+                )
+                break
 
 
 def _shares(

@@ -11,7 +11,7 @@ from components.platform.experiments.names import ARTIFACT_PREFIX
 from components.platform.site import Site
 from workloads.models.backends import Weights
 from workloads.models.pinned import PinnedModel
-from workloads.models.spec import Location, ModelSpec, Version, location
+from workloads.models.spec import IN_CLUSTER, Location, ModelSpec, Version, location
 
 _SCHEMES: Final = {"s3": "s3", "gcs": "gs"}
 
@@ -31,7 +31,9 @@ def weights_of(name: str, *, spec: ModelSpec, version: Version, site: Site, pare
     match found.scheme:
         case "s3" | "gs":
             role = cast("BucketRole", found.place)
-            if found.scheme != _SCHEMES[foundation.objects.protocol] or role not in foundation.objects.buckets:
+            # Servers of the cluster read the stack's own store, by whichever scheme its buckets are named.
+            own = spec.backend in IN_CLUSTER or found.scheme == _SCHEMES[foundation.objects.protocol]
+            if not own or role not in foundation.objects.buckets:
                 # A bucket that is not the stack's, for a backend elsewhere: no identity of this stack reads it.
                 return Weights(location=found, uri=pulumi.Output.from_input(version.source), grants=())
             bucket = foundation.objects.buckets[role]
@@ -60,7 +62,7 @@ def _registered(name: str, found: Location, *, spec: ModelSpec, site: Site, pare
     uri = pulumi.Output.all(pinned.source, bucket).apply(lambda known: _in_the_stack(found, known[0], known[1]))
     # Where below that prefix it lies is known only when it was looked up, and another version lies elsewhere.
     grant = ObjectGrant(bucket="mlflow", access="read", prefix=f"{ARTIFACT_PREFIX}/")
-    return Weights(location=found, uri=uri, grants=(grant,))
+    return Weights(location=found, uri=uri, grants=(grant,), version=pinned.version)
 
 
 def _in_the_stack(found: Location, source: str, bucket: str) -> str:

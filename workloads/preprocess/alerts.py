@@ -7,7 +7,8 @@ from typing import Final
 
 import pulumi
 
-from components.platform.observability.rules import Alert, Group, Links, rule
+from components.platform.observability.links import links
+from components.platform.observability.rules import Alert, Group, rule
 from components.platform.observability.rules.model import HOUR, NOW, promql
 from components.platform.site import Site
 from workloads.preprocess.job import NAMESPACE
@@ -51,5 +52,4 @@ def declare(
         parent: The component.
         after: What brings the definition of a PrometheusRule.
     """
-    links = Links(owner=site.owner, runbooks=site.settings.alerting.runbook_base_url)
-    return (rule(f"{name}-rules", [group()], title="llmops-datasets", links=links, parent=parent, after=after),)
+    return (rule(f"{name}-rules", [group()], title="llmops-datasets", links=links(site), parent=parent, after=after),)

@@ -8,7 +8,8 @@ from typing import Final
 
 import pulumi
 
-from components.platform.observability.rules import Alert, Group, Links, rule
+from components.platform.observability.links import links
+from components.platform.observability.rules import Alert, Group, rule
 from components.platform.observability.rules.model import NOW
 from components.platform.site import Site
 from workloads.release.argo import METRIC
@@ -82,5 +83,8 @@ def declare(
         parent: The component.
         after: What brings the definition of a PrometheusRule.
     """
-    links = Links(owner=site.owner, runbooks=site.settings.alerting.runbook_base_url)
-    return (rule(f"{name}-rules", [group(releases)], title="llmops-releases", links=links, parent=parent, after=after),)
+    return (
+        rule(
+            f"{name}-rules", [group(releases)], title="llmops-releases", links=links(site), parent=parent, after=after
+        ),
+    )

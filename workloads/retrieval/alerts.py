@@ -9,8 +9,9 @@ import pulumi
 from pulumi_kubernetes.apiextensions import CustomResource
 from pulumi_kubernetes.meta import v1 as meta
 
+from components.platform.observability.links import links
 from components.platform.observability.monitors import Monitor
-from components.platform.observability.rules import Alert, Group, Links, rule
+from components.platform.observability.rules import Alert, Group, rule
 from components.platform.observability.rules.model import HOUR, MINUTE, NOW, promql
 from components.platform.site import Site
 from workloads.retrieval.names import DATA, LABEL, PART, PORT, SERVING
@@ -56,6 +57,7 @@ def group() -> Group:
                     "llmops_retrieval_failures_total says at which stage."
                 ),
                 page="data",
+                dashboard="models",
             ),
             Alert(
                 name=NAMES[1],
@@ -68,6 +70,7 @@ def group() -> Group:
                     "enough: documents are missing, or search.minScore is too high for the embedding model."
                 ),
                 page="data",
+                dashboard="models",
             ),
             Alert(
                 name=NAMES[2],
@@ -98,7 +101,6 @@ def declare(
         parent: The component.
         after: What brings the definitions.
     """
-    links = Links(owner=site.owner, runbooks=site.settings.alerting.runbook_base_url)
     monitor = CustomResource(
         f"{name}-monitor",
         api_version=_API,
@@ -111,5 +113,5 @@ def declare(
     )
     return (
         monitor,
-        rule(f"{name}-rules", [group()], title="llmops-retrieval", links=links, parent=parent, after=after),
+        rule(f"{name}-rules", [group()], title="llmops-retrieval", links=links(site), parent=parent, after=after),
     )

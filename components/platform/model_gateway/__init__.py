@@ -17,6 +17,7 @@ from components.platform.model_gateway.models import (
     Mode,
     Served,
     hosted_models,
+    hosted_openings,
     longest_answer_seconds,
 )
 
@@ -31,6 +32,7 @@ __all__ = [
     "Served",
     "entries",
     "hosted_models",
+    "hosted_openings",
     "longest_answer_seconds",
     "openings",
     "own_sign_in",

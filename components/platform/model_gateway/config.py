@@ -84,7 +84,7 @@ def _deployment(model: GatewayModel, backend: Backend) -> dict[str, Any]:
     ):
         if price is not None:
             parameters[name] = price / 1e6
-        elif isinstance(backend.target, Served) or backend.target.provider != "bedrock":
+        elif isinstance(backend.target, Served) or not backend.target.offered:
             parameters[name] = 0.0  # said, or LiteLLM looks for a public model with the same name
     return {
         "model_name": model.name,
@@ -117,6 +117,9 @@ def _hosted(target: Hosted) -> dict[str, Any]:
         case "sagemaker":
             component = {"model_id": target.component} if target.component else {}
             return {"model": f"sagemaker_chat/{target.model}", "aws_region_name": target.region, **component}
+        case "vertex" if target.offered:
+            # The project is that of the pod's identity.
+            return {"model": f"vertex_ai/{target.model}", "vertex_location": target.region}
         case "vertex":
             # The address names the endpoint. Its name would be searched for those of known models, and one that it
             # holds (`bge`, `gemma`) would change the request.

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
+from urllib.parse import urlsplit
 
 from components.contract import EndpointGrant, HostedModelGrant
+from components.platform.openings import LITELLM, Opening
 from components.settings.hosted_models import HostedModelSettings
 
 Api = Literal["vllm", "openai", "triton"]
@@ -17,7 +19,10 @@ Api = Literal["vllm", "openai", "triton"]
 Mode = Literal["chat", "completion", "embedding"]
 
 HostedService = Literal["bedrock", "sagemaker", "vertex"]
-"""Who serves a model outside of the cluster: Bedrock, or an endpoint of the stack's own at SageMaker or Vertex AI."""
+"""Who serves a model outside of the cluster: Bedrock, SageMaker, or Vertex AI."""
+
+_HTTP: Final = 80
+_HTTPS: Final = 443
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +50,7 @@ class Hosted:
             where it is on one of the stack's own.
         region: Region of the endpoint.
         component: Inference component of a SageMaker endpoint; empty where it has none.
-        url: Root of the OpenAI API at a Vertex AI endpoint.
+        url: Root of the OpenAI API at a Vertex AI endpoint of the stack's own; empty for a model that Google offers.
         project: Project of a Vertex AI endpoint.
         sign_in: How the gateway's identity becomes one of Google's, as an ``external_account`` document, which holds no
             credential; empty where the cluster gives it one.
@@ -58,6 +63,11 @@ class Hosted:
     url: str = ""
     project: str = ""
     sign_in: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def offered(self) -> bool:
+        """Whether the cloud offers it to everybody, by a list price; the others are endpoints of the stack's own."""
+        return self.provider == "bedrock" or (self.provider == "vertex" and not self.url)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +126,7 @@ def hosted_models(settings: Sequence[HostedModelSettings], region: str) -> tuple
             backends=(
                 Backend(
                     name=one.provider,
-                    target=Hosted(provider=one.provider, model=one.model, region=one.region or region),
+                    target=_target(one, region),
                     timeout_seconds=one.timeout_seconds,
                     requests_per_minute=one.requests_per_minute,
                     tokens_per_minute=one.tokens_per_minute,
@@ -128,6 +138,26 @@ def hosted_models(settings: Sequence[HostedModelSettings], region: str) -> tuple
             output_usd_per_million=one.output_usd_per_million,
         )
         for one in settings
+    )
+
+
+def _target(one: HostedModelSettings, region: str) -> Served | Hosted:
+    if one.provider == "openai":
+        return Served(url=one.url, model=one.model, api="openai")
+    return Hosted(provider=one.provider, model=one.model, region=one.region or region)
+
+
+def hosted_openings(settings: Sequence[HostedModelSettings]) -> tuple[Opening, ...]:
+    """Ways to servers outside of the cluster: policies know addresses and no names, so theirs is told by its port."""
+    ports = {
+        found.port or (_HTTPS if found.scheme == "https" else _HTTP)
+        for one in settings
+        if one.provider == "openai"
+        for found in [urlsplit(one.url)]
+    }
+    return tuple(
+        Opening(source=LITELLM, target="anywhere", ports=(port,), why="Models of servers outside of the cluster.")
+        for port in sorted(ports)
     )
 
 
@@ -149,17 +179,21 @@ def problems(models: Sequence[GatewayModel]) -> Iterator[str]:
 
 def grants(models: Sequence[GatewayModel]) -> tuple[HostedModelGrant | EndpointGrant, ...]:
     """What the gateway must be allowed to call at the cloud; one grant for each service and region."""
-    places: dict[tuple[HostedService, str], list[Hosted]] = {}
+    places: dict[tuple[HostedService, str, bool], list[Hosted]] = {}
     for model in models:
         for backend in model.backends:
             if isinstance(one := backend.target, Hosted):
-                places.setdefault((one.provider, one.region), []).append(one)
-    return tuple(_grant(service, region, asked) for (service, region), asked in sorted(places.items()))
+                places.setdefault((one.provider, one.region, one.offered), []).append(one)
+    # By place alone: models that stand in the same one cannot be compared.
+    ordered = sorted(places.items(), key=lambda place: place[0])
+    return tuple(_grant(service, region, asked, offered=offered) for (service, region, offered), asked in ordered)
 
 
-def _grant(service: HostedService, region: str, asked: Sequence[Hosted]) -> HostedModelGrant | EndpointGrant:
+def _grant(
+    service: HostedService, region: str, asked: Sequence[Hosted], *, offered: bool
+) -> HostedModelGrant | EndpointGrant:
     names = tuple(sorted({one.model for one in asked}))
-    if service == "bedrock":
+    if offered or service == "bedrock":  # the second says to type checkers what the first says to people
         return HostedModelGrant(models=names, region=region)
     components = tuple(sorted({one.component for one in asked if one.component}))
     return EndpointGrant(service=service, endpoints=names, components=components, region=region)

@@ -28,6 +28,12 @@ WATCHDOG: Final = "Watchdog"
 NODE_GONE: Final = "NodeNotReady"
 """Alert of a node whose kubelet does not answer; it has the label ``node``."""
 
+PIPELINE: Final = "PipelineFailed"
+"""Alert of a workflow that failed; it knows the namespace only."""
+
+DATA_RUNS: Final = ("DatasetFailed", "RetrievalIngestionFailed")
+"""Alerts of runs that are workflows too, and say more. Both sides last an hour: what else failed is told after that."""
+
 CREDENTIALS: Final = "/etc/alertmanager/credentials"
 """Folder of the receivers' credentials: ``<receiver>/<property>``."""
 
@@ -217,6 +223,12 @@ _INHIBITIONS: Final[tuple[Mapping[str, Any], ...]] = (
         "source_matchers": [f'alertname="{NODE_GONE}"'],
         "target_matchers": [f'alertname!="{NODE_GONE}"'],
         "equal": ["node"],
+    },
+    # Of a run that failed, that a workflow of its namespace failed too.
+    {
+        "source_matchers": [f'alertname=~"{"|".join(DATA_RUNS)}"'],
+        "target_matchers": [f'alertname="{PIPELINE}"'],
+        "equal": ["namespace"],
     },
 )
 

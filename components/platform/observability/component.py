@@ -10,6 +10,7 @@ import pulumi
 from components.platform.installed import Installed, Ready
 from components.platform.observability import grafana, logs, metrics, rules, traces
 from components.platform.observability.grafana import Dashboards, DashboardsArgs
+from components.platform.observability.links import links
 from components.platform.observability.logs import Logs, LogsArgs
 from components.platform.observability.metrics import Metrics, MetricsArgs
 from components.platform.observability.rules import ModelObjective
@@ -81,7 +82,7 @@ class Observability(pulumi.ComponentResource):
             objectives=args.models,
             parent=self,
             after=stack.ready,
-            grafana_url=grafana.root_url(site.settings) if grafana.published_at(site.settings) else "",
+            grafana_url=links(site).grafana,
         )
         if with_grafana:
             yield from grafana.publish(

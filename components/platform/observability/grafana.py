@@ -25,7 +25,6 @@ from components.platform.observability.grafana_values import (
     SERVICE_PORT,
     config_map_of,
     published_at,
-    root_url,
     values,
 )
 from components.platform.openings import GATEWAY, SCRAPER, Opening, Pods
@@ -42,7 +41,6 @@ __all__ = [
     "own_sign_in",
     "publish",
     "published_at",
-    "root_url",
     "secret_entries",
     "values",
 ]

@@ -9,6 +9,7 @@ from components.settings.platform.backups import BackupSettings
 from components.settings.platform.certificates import CertificateSettings
 from components.settings.platform.controllers import ControllerSettings
 from components.settings.platform.delivery import DeliverySettings
+from components.settings.platform.drills import DrillSettings
 from components.settings.platform.experiments import ExperimentSettings
 from components.settings.platform.gateway import GatewaySettings
 from components.settings.platform.gpus import GpuSettings
@@ -45,6 +46,7 @@ class PlatformSettings(Section):
         gpus: Device plugin, GPU metrics.
         autoscaling: KEDA.
         backups: Velero.
+        drills: Rehearsals of restores.
         ray: Ray.
         vectors: Milvus.
         experiments: MLflow.
@@ -72,6 +74,7 @@ class PlatformSettings(Section):
     gpus: GpuSettings = GpuSettings()
     autoscaling: AutoscalingSettings = AutoscalingSettings()
     backups: BackupSettings = BackupSettings()
+    drills: DrillSettings = DrillSettings()
     ray: RaySettings = RaySettings()
     vectors: VectorSettings = VectorSettings()
     experiments: ExperimentSettings = ExperimentSettings()

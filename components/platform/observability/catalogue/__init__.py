@@ -7,7 +7,15 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
-from components.platform.observability.catalogue import cluster, delivery, learning, models, observability, traffic
+from components.platform.observability.catalogue import (
+    cluster,
+    delivery,
+    drills,
+    learning,
+    models,
+    observability,
+    traffic,
+)
 from components.platform.observability.catalogue.model import Metric, Source
 from components.platform.observability.rules.recorded import LABELS as RECORDED
 
@@ -18,6 +26,7 @@ _ALL: Final = (
     *learning.METRICS,
     *cluster.METRICS,
     *delivery.METRICS,
+    *drills.METRICS,
     *traffic.METRICS,
     *observability.METRICS,
 )

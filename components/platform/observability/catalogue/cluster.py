@@ -81,6 +81,7 @@ METRICS: Final = (
             "kube_pod_container_status_last_terminated_reason": f"{_CONTAINER} reason",
             "kube_pod_container_resource_requests": f"{_CONTAINER} node resource unit",
             "kube_pod_container_resource_limits": f"{_CONTAINER} node resource unit",
+            "kube_deployment_created": _DEPLOYMENT,
             "kube_deployment_spec_replicas": _DEPLOYMENT,
             "kube_deployment_status_replicas": _DEPLOYMENT,
             "kube_deployment_status_replicas_ready": _DEPLOYMENT,

@@ -64,6 +64,8 @@ _TRAINING_RUN: Final = Source(
     version="1",
     documents="docs/observability.md",
 )
+# What our own service exports that answers from documents; its monitor adds the retrieval's name.
+_RETRIEVAL: Final = Source(component="retrieval", version="1", documents="docs/retrieval.md")
 
 _QUEUE: Final = "queue_name"
 _QUEUE_RESOURCE: Final = "queue_name resource"
@@ -72,6 +74,24 @@ _NODE: Final = f"{_RAY_CLUSTER} ip NodeAddress RayNodeType"
 _RUN: Final = "job_name run_id"
 
 METRICS: Final = (
+    *metrics(
+        _RETRIEVAL,
+        "counter",
+        {
+            "llmops_retrieval_requests_total": "outcome retrieval",
+            "llmops_retrieval_failures_total": "stage retrieval",
+            "llmops_retrieval_invented_citations_total": "retrieval",
+        },
+    ),
+    *metrics(
+        _RETRIEVAL,
+        "histogram",
+        {
+            "llmops_retrieval_stage_seconds": "stage retrieval",
+            "llmops_retrieval_passages": "retrieval",
+            "llmops_retrieval_best_score": "retrieval",
+        },
+    ),
     *metrics(
         _VOLCANO,
         "gauge",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from components.platform import rate_limits
+from components.platform import drills, rate_limits
 from components.platform.gitops import redis_is_replicated
 from components.platform.observability.monitors.model import Monitor
 from components.platform.site import Site
@@ -62,25 +62,7 @@ def of_platform(site: Site) -> Iterator[Monitor]:
     settings = site.settings
     if settings.mesh.enabled:
         yield from _mesh()
-    if settings.gateway.enabled:
-        yield Monitor(
-            name="gateway",
-            namespaces=["istio-ingress"],
-            labels={"istio": "ingress"},
-            port=15020,  # of its agent, which adds its own metrics to Envoy's; the pod declares Envoy's port alone
-            container="istio-proxy",
-            path="/stats/prometheus",
-            drop=["envoy_.*_bucket"],
-            why="Rates, errors and times of every host.",
-        )
-    if rate_limits.counts_globally(site):
-        yield Monitor(
-            name="rate-limits",
-            namespaces=["istio-ingress"],
-            labels={_NAME: "ratelimit"},
-            port=9090,
-            why="Clients at their limit; counts that cannot be kept.",
-        )
+    yield from _gateway(site)
     if settings.certificates.enabled:
         yield Monitor(
             name="cert-manager",
@@ -125,6 +107,36 @@ def of_platform(site: Site) -> Iterator[Monitor]:
             labels={_NAME: "velero"},
             port=8085,
             why="Backups that failed, or did not run.",
+        )
+    if settings.drills.enabled:
+        yield Monitor(
+            name="recovery-drills",
+            namespaces=["mlops-system"],
+            labels=drills.METRICS_LABELS,
+            port=drills.METRICS_PORT,
+            why="Restores that do not work.",
+        )
+
+
+def _gateway(site: Site) -> Iterator[Monitor]:
+    if site.settings.gateway.enabled:
+        yield Monitor(
+            name="gateway",
+            namespaces=["istio-ingress"],
+            labels={"istio": "ingress"},
+            port=15020,  # of its agent, which adds its own metrics to Envoy's; the pod declares Envoy's port alone
+            container="istio-proxy",
+            path="/stats/prometheus",
+            drop=["envoy_.*_bucket"],
+            why="Rates, errors and times of every host.",
+        )
+    if rate_limits.counts_globally(site):
+        yield Monitor(
+            name="rate-limits",
+            namespaces=["istio-ingress"],
+            labels={_NAME: "ratelimit"},
+            port=9090,
+            why="Clients at their limit; counts that cannot be kept.",
         )
 
 

@@ -11,6 +11,7 @@ from pulumi_kubernetes.meta import v1 as meta
 from components.platform.observability.rules import (
     data,
     delivery,
+    drills,
     gateway,
     gpus,
     kubernetes,
@@ -77,6 +78,7 @@ def groups(facts: SiteFacts, objectives: Sequence[ModelObjective] = ()) -> tuple
         *gateway.groups(facts),
         *delivery.groups(facts),
         *recovery.groups(facts),
+        *drills.groups(facts),
         *kubernetes.groups(facts),
         *metrics.groups(facts),
         *logs_and_traces.groups(facts),

@@ -125,9 +125,11 @@ _PODS: Final = (
     ),
     Alert(
         name="JobFailed",
+        # What Ray's operator submits by a job is told of by Ray's job.
         expression=(
             f'max by (namespace, job_name) (kube_job_failed{{{_PLATFORM},namespace!="mlops-training",'
             'job_name!~"milvus-backup-.+",condition="true"}) == 1'
+            ' unless on(namespace, job_name) kube_job_owner{owner_kind="RayJob"}'
         ),
         lasting=NOW,
         severity="warning",

@@ -14,6 +14,13 @@ _SEEN: Final = HOUR
 
 _RESTARTS: Final = 3
 
+_RAY_FAILED: Final = 'kuberay_job_deployment_status{deployment_status="Failed"}'
+
+TOLD_ELSEWHERE: Final = (
+    'kuberay_job_deployment_status{deployment_status="Failed",namespace="mlops-data",name=~"(dataset|ingest)-.+"}'
+)
+"""Ray's jobs that are no training: those of datasets and of retrievals have alerts of their own, with those."""
+
 
 def groups(facts: SiteFacts) -> Iterator[Group]:
     """Rules about training jobs, for each operator that there is."""
@@ -46,11 +53,11 @@ def groups(facts: SiteFacts) -> Iterator[Group]:
             )
         )
     if settings.ray.enabled:
-        now = 'kuberay_job_deployment_status{deployment_status="Failed"}'
+        news = f"({_RAY_FAILED} == 1) unless ({_RAY_FAILED} offset {promql(_SEEN)} == 1) unless {TOLD_ELSEWHERE}"
         failures.append(
             _failed(
                 "kuberay",
-                f"max by (namespace, name) (({now} == 1) unless ({now} offset {promql(_SEEN)} == 1)) > 0",
+                f"max by (namespace, name) ({news}) > 0",
                 "Ray's job {{ $labels.namespace }}/{{ $labels.name }}",
             )
         )

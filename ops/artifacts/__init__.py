@@ -1,0 +1,1 @@
+"""Artifacts for people: links to single objects."""

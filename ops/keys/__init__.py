@@ -1,0 +1,1 @@
+"""Keys of the model gateway: who has one, what it may spend, and its end."""

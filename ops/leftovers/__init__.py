@@ -1,0 +1,1 @@
+"""What is left of a stack after its destroy: found in the account itself, named, and removed where that is safe."""

@@ -1,0 +1,1 @@
+"""Leftovers in an AWS account."""

@@ -1,0 +1,1 @@
+"""``python -m ops models``: what a stack serves, promotions and the way back, and where a model comes from."""
