@@ -66,8 +66,8 @@ def _worse(model: ModelSpec) -> Iterator[Alert]:
             severity="critical",
             summary=f"The canary of {model.name} {how} the model itself",
             description=(
-                f"Of at least {baseline.requests} requests in {baseline.minutes} minutes. `python -m ops models rollback "
-                f"{model.name} --yes`: the next up takes its share and its server away."
+                f"Of at least {baseline.requests} requests in {baseline.minutes} minutes. "
+                f"`python -m ops models rollback {model.name} --yes`: the next up takes its share and its server away."
             ),
             page="models",
             dashboard="models",
