@@ -23,6 +23,7 @@ _RANDOM: Final = re.compile(
     r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|(?<=-)[0-9a-f]{17}\b"
     r"|\b(?=[0-9]*[A-Fa-f])[0-9A-Fa-f]{12,}\b|(?<=-)[0-9a-f]{7}(?![0-9A-Za-z])"
     r"|(?<=\.)[0-9a-f]{6}(?=\.[a-z0-9]+\.cache\.amazonaws\.com)"
+    r"|(?<=\.)[0-9a-f]{12}(?=\.[a-z0-9-]+\.rds\.amazonaws\.com)"  # digits alone too
 )
 # Where Google Cloud says at which address something answers: it gives another one every time.
 _ADDRESSES: Final = ("address", "dnsName", "endpoint", "host", "privateIpAddress")
