@@ -9,6 +9,7 @@ from typing import Any, Final
 import pulumi
 from pulumi_kubernetes.apiextensions import CustomResource
 from pulumi_kubernetes.apps import v1 as apps
+from pulumi_kubernetes.helm import v3 as helm
 from pulumi_kubernetes.meta import v1 as meta
 
 from components.charts import release
@@ -99,7 +100,7 @@ class Serving(pulumi.ComponentResource):
         self.ready = (controller, *second, *runtimes)
         self.register_outputs({})
 
-    def _second_replica(self, name: str, site: Site, controller: pulumi.Resource) -> tuple[pulumi.Resource, ...]:
+    def _second_replica(self, name: str, site: Site, controller: helm.Release) -> tuple[pulumi.Resource, ...]:
         """A second controller: its webhook completes the pods of models, and without it no model can wake.
 
         The chart has no value for it. Its Deployment says nothing of replicas, so nobody else sets them; the
@@ -109,7 +110,8 @@ class Serving(pulumi.ComponentResource):
             return ()
         patch = apps.DeploymentPatch(
             f"{name}-replicas",
-            metadata=meta.ObjectMetaPatchArgs(name=_CONTROLLER, namespace=NAMESPACE),
+            # Unknown until the chart is there: a preview could not try a patch on a Deployment that does not exist.
+            metadata=meta.ObjectMetaPatchArgs(name=_CONTROLLER, namespace=controller.id.apply(lambda _: NAMESPACE)),
             spec=apps.DeploymentSpecPatchArgs(replicas=site.replicas),
             opts=pulumi.ResourceOptions(parent=self, depends_on=[controller]),
         )

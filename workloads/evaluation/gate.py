@@ -321,8 +321,8 @@ def promote(
         return Promotion(moved=False, before=before, after=newest, reason=f"version {newest} is newer and has it")
     if before == version and own == "held":
         return Promotion(moved=False, before=before, after=version, reason="it has it already")
+    versions.mark(version, "wanted")  # first: others must know of it as soon as they can
     versions.tell(version, before, by=by, at=clock(), unevaluated=unevaluated, why=why)
-    versions.mark(version, "wanted")
     if before != version:
         client.set_registered_model_alias(model, alias, version)
     now = bearer(client, model, alias)
