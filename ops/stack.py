@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
@@ -122,3 +123,14 @@ def kubectl(kubeconfig: Path, arguments: Sequence[str], *, given: str | None = N
     if done.returncode != 0:
         raise StackError(f"kubectl {' '.join(arguments[:3])}: {done.stderr.strip()}")
     return done.stdout
+
+
+def secret_of(kubeconfig: Path, namespace: str, name: str) -> dict[str, str]:
+    """The values of a Secret; empty where it has none yet.
+
+    Raises:
+        StackError: There is none, or it may not be read.
+    """
+    found = json.loads(kubectl(kubeconfig, ["-n", namespace, "get", "secret", name, "-o", "json"]))
+    data = cast("dict[str, str]", found.get("data") or {})
+    return {key: base64.b64decode(value).decode() for key, value in data.items()}

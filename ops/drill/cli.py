@@ -16,9 +16,10 @@ from components.platform.pods import drill_report
 from components.platform.pods.drill_report import Drill
 from ops import console
 from ops.drill.cluster import planned, rehearse
-from ops.drill.jobs import Cluster, RefusedError, explained, finished, job_of, named
+from ops.jobs import Cluster, finished, job_of, named
+from ops.progress import Progress
 from ops.pulumi import EngineError
-from ops.restore.progress import Progress
+from ops.refusals import RefusedError, explained
 from ops.stack import AsJson, Confirmed, InSandbox, Stack, StackError, StackName
 
 _HELP: Final = """Rehearse restores: beside the living system, compared with it, measured against the objectives of

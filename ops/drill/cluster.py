@@ -11,10 +11,11 @@ from datetime import UTC, datetime
 from typing import Any, Final, cast
 
 from components.platform.pods.drill_report import Drill
-from ops.drill.jobs import Cluster, RefusedError
+from ops.jobs import Cluster
+from ops.progress import Progress
+from ops.refusals import RefusedError
 from ops.restore.cluster import NAMESPACE as VELERO
 from ops.restore.cluster import RESTORES, Backup, RestoreRequest, backups, chosen_of, read_only, run
-from ops.restore.progress import Progress
 from ops.stack import StackError
 
 KINDS: Final = (

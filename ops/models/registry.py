@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import tempfile
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol, cast
 
 from ops.pulumi import EngineError
-from ops.stack import Stack, StackError, kubectl
+from ops.stack import Stack, StackError, secret_of
 from workloads.evaluation.gate import ALIAS_TAG, Client, Record, Refused, bearer
 
 _PATIENCE_SECONDS: Final = 5  # a registry that is reachable at all says at once that it is there
@@ -126,11 +125,11 @@ def _sign_in(stack: Stack) -> None:
     namespace, name = _CLIENT
     try:
         with stack.kubeconfig() as path:
-            found = json.loads(kubectl(path, ["-n", namespace, "get", "secret", name, "-o", "json"]))
-        for key, value in found["data"].items():
+            found = secret_of(path, namespace, name)
+        for key, value in found.items():
             if key != "MLFLOW_TRACKING_URI":  # of pods; from here it is another one
-                os.environ.setdefault(key, base64.b64decode(value).decode())
-    except (EngineError, OSError, ValueError, KeyError):
+                os.environ.setdefault(key, value)
+    except (EngineError, OSError, ValueError):
         return
 
 

@@ -11,11 +11,12 @@ from typing import Annotated, Any, Protocol
 import typer
 
 from ops import console
+from ops.progress import Progress
 from ops.pulumi import pulumi
-from ops.restore.clients import RefusedError, aws, explained
+from ops.refusals import RefusedError
+from ops.restore.clients import aws, explained
 from ops.restore.database import state_of
 from ops.restore.declared import RDS, Declared, adopted, database_of, replacing_differences
-from ops.restore.progress import Progress
 from ops.restore.rds import Servers
 from ops.stack import Confirmed, InSandbox, StackName
 

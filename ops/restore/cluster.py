@@ -15,8 +15,9 @@ from typing import Annotated, Any, Final, cast
 import typer
 
 from ops import console
-from ops.drill.jobs import Cluster, RefusedError, explained, named
-from ops.restore.progress import PatienceError, Progress, until
+from ops.jobs import Cluster, named
+from ops.progress import PatienceError, Progress, until
+from ops.refusals import RefusedError, explained
 from ops.stack import Confirmed, InSandbox, Stack, StackName
 
 NAMESPACE: Final = "velero"

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Final, cast
 from urllib.parse import urlsplit, urlunsplit
 
-from ops.restore.clients import RefusedError
+from ops.refusals import RefusedError
 
 Counts = Mapping[str, Mapping[str, int]]
 """Rows by database and table."""

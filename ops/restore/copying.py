@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from ops.restore.progress import Progress
+from ops.progress import Progress
 
 AT_ONCE: Final = 32
 """Copies at a time. S3 takes 3,500 writes a second below one prefix (S3 user guide), so it is never the limit."""

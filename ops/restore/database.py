@@ -10,11 +10,12 @@ from typing import Annotated, Any, Final
 import typer
 
 from ops import console
+from ops.progress import Progress
 from ops.pulumi import stack_export
-from ops.restore.clients import RefusedError, aws, explained
+from ops.refusals import RefusedError
+from ops.restore.clients import aws, explained
 from ops.restore.contents import Counts, counts, losses
 from ops.restore.declared import CLOUD_SQL, Declared, database_of, replacing_differences
-from ops.restore.progress import Progress
 from ops.restore.rds import Moment, Servers
 from ops.stack import AsJson, Confirmed, InSandbox, StackError, StackName
 

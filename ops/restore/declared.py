@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
-from ops.restore.clients import RefusedError
+from ops.refusals import RefusedError
 
 RDS: Final = "aws:rds/instance:Instance"
 CLOUD_SQL: Final = "gcp:sql/databaseInstance:DatabaseInstance"

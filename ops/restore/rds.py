@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from ops.restore.clients import RefusedError
+from ops.progress import Progress, until
+from ops.refusals import RefusedError
 from ops.restore.declared import RESTORED_FROM, Declared, completing_arguments, restore_arguments
-from ops.restore.progress import Progress, until
 
 RESTORE_PATIENCE_SECONDS: Final = 4 * 3600  # a large snapshot is loaded slowly
 _RENAME_PATIENCE_SECONDS: Final = 1800

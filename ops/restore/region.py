@@ -12,10 +12,11 @@ import yaml
 
 from ops import console
 from ops.cli import EXIT_REFUSED
-from ops.restore.clients import RefusedError, aws, explained
+from ops.progress import Progress
+from ops.refusals import RefusedError
+from ops.restore.clients import aws, explained
 from ops.restore.copying import Tally, copy_bucket, differences, gib, surveyed
 from ops.restore.moving import moved
-from ops.restore.progress import Progress
 from ops.stack import AsJson, Confirmed, InSandbox, Stack, StackName
 
 _To = Annotated[str, typer.Option("--to", help="The region that has the copies.")]

@@ -10,8 +10,9 @@ import typer
 
 from components.platform.drill_names import JOBS
 from ops import console
-from ops.drill.jobs import Cluster, RefusedError, explained, finished, job_of, named
-from ops.restore.progress import Progress
+from ops.jobs import Cluster, finished, job_of, named
+from ops.progress import Progress
+from ops.refusals import RefusedError, explained
 from ops.stack import Confirmed, InSandbox, Stack, StackError, StackName
 
 NAMESPACE: Final = "mlops-data"

@@ -9,8 +9,9 @@ from typing import Annotated, Any, Final
 import typer
 
 from ops import console
-from ops.drill.jobs import Cluster, RefusedError, explained
-from ops.restore.progress import PatienceError, Progress, until
+from ops.jobs import Cluster
+from ops.progress import PatienceError, Progress, until
+from ops.refusals import RefusedError, explained
 from ops.stack import Confirmed, InSandbox, Stack, StackName
 
 NAMESPACE: Final = "argocd"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -10,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
+from ops.jobs import outcome
 from ops.keys.way import forwarded
 from ops.secrets import accounts
 from ops.secrets.accounts import Account
 from ops.secrets.how import How, System
 from ops.secrets.readers import Cluster, Document, Synced, Workload, again
-from ops.stack import StackError, kubectl
+from ops.stack import StackError, kubectl, secret_of
 
 _SYNC_SECONDS: Final = 180
 _PAUSE_SECONDS: Final = 2.0
@@ -125,7 +125,7 @@ def _change(system: System, secrets: tuple[Synced, ...], value: Mapping[str, str
         if server.lets_in(Account(url=url, username=value["username"], password=value["password"])):
             return None
         for one in secrets:
-            keys, there = dict(one.properties), _secret(one, kubeconfig)
+            keys, there = dict(one.properties), secret_of(kubeconfig, one.namespace, one.name)
             if {"username", "password"} - set(keys):
                 continue
             old = Account(url=url, username=there[keys["username"]], password=there[keys["password"]])
@@ -148,7 +148,7 @@ def _refresh(one: Synced, value: Mapping[str, str], kubeconfig: Path) -> None:
             if _refreshed(one, kubeconfig) != before:
                 return
         else:
-            there = _secret(one, kubeconfig)
+            there = secret_of(kubeconfig, one.namespace, one.name)
             if all(there.get(key) == value.get(named) for named, key in one.properties):
                 return
         time.sleep(_PAUSE_SECONDS)
@@ -165,12 +165,6 @@ def _refreshed(one: Synced, kubeconfig: Path) -> str:
     return str(cast("Document", found.get("status") or {}).get("refreshTime", ""))
 
 
-def _secret(one: Synced, kubeconfig: Path) -> dict[str, str]:
-    found: Any = json.loads(kubectl(kubeconfig, ["-n", one.namespace, "get", "secret", one.name, "-o", "json"]))
-    data = cast("dict[str, str]", found.get("data") or {})
-    return {key: base64.b64decode(value).decode() for key, value in data.items()}
-
-
 def _run(job: Document, kubeconfig: Path) -> None:
     namespace = job["metadata"]["namespace"]
     made: Any = json.loads(kubectl(kubeconfig, ["create", "-f", "-", "-o", "json"], given=json.dumps(job)))
@@ -178,11 +172,10 @@ def _run(job: Document, kubeconfig: Path) -> None:
     deadline = time.monotonic() + _JOB_SECONDS
     while time.monotonic() < deadline:
         found: Any = json.loads(kubectl(kubeconfig, ["-n", namespace, "get", "job", name, "-o", "json"]))
-        told = cast("list[dict[str, str]]", cast("Document", found.get("status") or {}).get("conditions") or [])
-        conditions = {one["type"]: one["status"] for one in told}
-        if conditions.get("Complete") == "True":
+        end = outcome(found)
+        if end == "Complete":
             return
-        if conditions.get("Failed") == "True":
+        if end == "Failed":
             break
         time.sleep(_PAUSE_SECONDS)
     raise StackError(

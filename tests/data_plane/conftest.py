@@ -17,8 +17,8 @@ def every_postgres(request: pytest.FixtureRequest) -> Iterator[Postgres]:
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def postgres() -> Iterator[Postgres]:
-    """One PostgreSQL: the system's own, which speaks TLS, where there is one."""
+    """The module's own PostgreSQL, where nobody left anything: the system's, which speaks TLS, where there is one."""
     with running("system" if system_has_one() else "package") as server:
         yield server

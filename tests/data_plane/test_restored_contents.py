@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 
+from ops.refusals import RefusedError
 from ops.restore import contents
-from ops.restore.clients import RefusedError
 from tests.data_plane.postgres import running, system_has_one
 
 pytestmark = pytest.mark.data_plane

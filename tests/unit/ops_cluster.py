@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ops.drill.jobs import Cluster
+from ops.jobs import Cluster
 from ops.stack import StackError
 
 Key = tuple[str, str, str]

@@ -20,8 +20,8 @@ from components.platform.pods.drill_report import Drill
 from ops.drill import cluster as drills
 from ops.drill.cli import app, problems
 from ops.drill.cluster import KINDS, compare, planned, rehearse
+from ops.progress import Progress
 from ops.restore import cluster as velero
-from ops.restore.progress import Progress
 
 __all__ = ["backed_up", "fake"]
 

@@ -14,13 +14,14 @@ import pytest
 from ops_cluster import FakeCluster
 from typer.testing import CliRunner
 
-from ops.drill import jobs
-from ops.drill.jobs import RefusedError, job_of
+from ops import jobs
+from ops.jobs import job_of
+from ops.progress import Progress
+from ops.refusals import RefusedError
 from ops.restore import cluster as velero
 from ops.restore import vectors, workloads
 from ops.restore.cli import app
 from ops.restore.cluster import Backup, RestoreRequest, chosen_of, lines, read_only
-from ops.restore.progress import Progress
 from ops.stack import Stack
 
 pytestmark = pytest.mark.unit

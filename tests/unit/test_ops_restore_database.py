@@ -19,14 +19,14 @@ from moto.rds.models import DBInstance
 from moto.server import ThreadedMotoServer
 from typer.testing import CliRunner
 
+from ops.progress import PatienceError, Progress, until
+from ops.refusals import RefusedError
 from ops.restore import adoption, contents, database
 from ops.restore.adoption import adopt
 from ops.restore.cli import app
-from ops.restore.clients import RefusedError
 from ops.restore.contents import losses
 from ops.restore.database import carry_out, google_commands, moment_of, plan, target_name
 from ops.restore.declared import Declared, adopted, completing_arguments, database_of, restore_arguments
-from ops.restore.progress import PatienceError, Progress, until
 from ops.restore.rds import Moment, Servers
 
 pytestmark = pytest.mark.unit

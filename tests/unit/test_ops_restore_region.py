@@ -18,12 +18,12 @@ from moto.s3.models import s3_backends
 from moto.server import ThreadedMotoServer
 from typer.testing import CliRunner
 
+from ops.progress import Progress
+from ops.refusals import RefusedError
 from ops.restore import region
 from ops.restore.cli import app
-from ops.restore.clients import RefusedError
 from ops.restore.copying import Item, Tally, copy_bucket, differences, items, missing
 from ops.restore.moving import moved
-from ops.restore.progress import Progress
 from ops.restore.region import replicas, targets
 from ops.stack import Stack
 

@@ -5,45 +5,20 @@ from __future__ import annotations
 import copy
 import json
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, NoReturn, cast
+from typing import Any, Final, cast
 
-import typer
-
-from ops import console
-from ops.cli import EXIT_REFUSED, EXIT_UNUSABLE
-from ops.pulumi import EngineError
-from ops.restore.progress import PatienceError, Progress, until
+from ops.progress import Progress, until
+from ops.refusals import RefusedError
 from ops.stack import StackError, kubectl
 
 PAUSE_SECONDS: Final = 5.0
 """Between two looks at the cluster."""
 
 _KEPT_SECONDS: Final = 7 * 24 * 3600
-
-
-class RefusedError(Exception):
-    """What was asked for cannot be done, or did not come to what it must; the message says what to do next."""
-
-
-@contextmanager
-def explained(command: str) -> Generator[None]:
-    """Turn what a command may meet into one line and an exit code."""
-
-    def end(error: Exception, code: int) -> NoReturn:
-        console.complain(f"ops {command}: {error}")
-        raise typer.Exit(code) from None
-
-    try:
-        yield
-    except RefusedError as error:
-        end(error, EXIT_REFUSED)
-    except (EngineError, PatienceError) as error:
-        end(error, EXIT_UNUSABLE)
 
 
 @dataclass(frozen=True)
