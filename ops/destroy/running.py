@@ -22,6 +22,7 @@ from ops.leftovers.cli import tell
 from ops.leftovers.record import Record
 from ops.pulumi import EngineError, pulumi, pulumi_streamed, stack_export
 from ops.stack import Stack, StackError
+from ops.stack_file import stack_file
 
 _ENGINE_SECONDS: Final = 3 * 3600.0  # an EKS cluster, its groups and a database take most of an hour
 _BALANCER_SECONDS: Final = 600.0  # a network load balancer is gone some minutes after its Service
@@ -241,7 +242,7 @@ def _let_go(destroy: Destroy, *, unprotect: bool, confirm: str) -> Destroy:
     if lifted_by_update and _still_wanted(destroy.stack):
         raise RefusedError(
             f"the cloud itself protects {', '.join(sorted({one.name for one in lifted_by_update}))}, as the stack's "
-            f'settings want it: set llmops:protect to "false" in Pulumi.{destroy.stack.rpartition("/")[2]}.yaml, '
+            f'settings want it: set llmops:protect to "false" in {stack_file(destroy.stack)}, '
             "then run this again"
         )
     tell(f"letting go {len(found)} protections")

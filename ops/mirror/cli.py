@@ -20,6 +20,7 @@ from ops.mirror.collect import Needs, of_resources
 from ops.mirror.copy import CopyError, Kind, Lock, Piece, copy, missing_tools, pieces
 from ops.mirror.render import HelmError, chart_images
 from ops.pulumi import EngineError, stack_export
+from ops.stack_file import stack_file
 
 _HELP: Final = """What a stack needs from the internet (images, charts, repositories, models), and its way behind an air
 gap. docs/air-gap.md is the way from a connected machine to a stack without the internet."""
@@ -128,7 +129,7 @@ def _read(
 ) -> tuple[Needs, AirGapSettings]:
     try:
         exported = json.loads(state.read_text()) if state else stack_export(stack, sandbox=sandbox)
-        file = settings or Path(f"Pulumi.{stack}.yaml")
+        file = settings or stack_file(stack)
         document: dict[str, Any] = yaml.safe_load(file.read_text()) or {}
         config: dict[str, Any] = document.get("config", {})
         air_gap = AirGapSettings.model_validate(config.get("llmops:airGap", {}))

@@ -18,6 +18,7 @@ from ops import console
 from ops.cli import EXIT_REFUSED, EXIT_UNUSABLE
 from ops.pulumi import EngineError
 from ops.stack import AsJson, Confirmed, InSandbox, Stack, StackError, StackName
+from ops.stack_file import stack_file
 
 _HELP: Final = """What a stack serves and where it comes from; promotions by steps, and the way back. An alias moves in
 the model registry; the stack's file is edited, and applied by nobody but your pull request. docs/promotion.md."""
@@ -251,7 +252,7 @@ def _served(stack: Stack | None, model: str) -> Mapping[str, Any] | None:
 def _declared(stack: str, settings: Path | None, model: str, registered: str) -> Any:
     from ops.models import promotion  # noqa: PLC0415 see above
 
-    return promotion.declared(settings or Path(f"Pulumi.{stack.rpartition('/')[2]}.yaml"), model, registered)
+    return promotion.declared(settings or stack_file(stack), model, registered)
 
 
 def _config(given: Path | None, source: str) -> dict[str, Any]:

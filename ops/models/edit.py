@@ -1,8 +1,12 @@
-"""A small edit of a stack's file as text: comments, order and layout stay, and nothing else differs. Pure."""
+"""A small edit of a stack's file as text: comments, order and layout stay, and nothing else differs. Pure.
+
+Libraries that keep comments (ruamel.yaml) hold each with the value before it: a key that is added would part a comment
+from what it is about, and a key that is taken out would take the next one's along. Hence the places are read with
+PyYAML, and the text is edited.
+"""
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -80,14 +84,6 @@ def edited(text: str, model: str, changes: Sequence[Change]) -> str:
         by_hand = "; ".join(str(change) for change in changes)
         raise EditError(f"the file is written in a way that cannot be edited safely; edit model {model}: {by_hand}")
     return text
-
-
-def difference(before: str, after: str, name: str) -> str:
-    """The edit as a patch; empty where nothing changes."""
-    lines = difflib.unified_diff(
-        before.splitlines(keepends=True), after.splitlines(keepends=True), f"a/{name}", f"b/{name}"
-    )
-    return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
 
 
 def _parsed(text: str) -> dict[str, Any]:

@@ -9,9 +9,10 @@ from typing import Any, Final
 
 from ops.models import checks, stages
 from ops.models.checks import Check
-from ops.models.edit import Change, EditError, difference, edited, models_of, settings_of
+from ops.models.edit import Change, EditError, edited, models_of, settings_of
 from ops.models.registry import Known, Mlflow, RegistryError, previous, versions, withdraw
 from ops.models.stages import CANARY_ALIAS, Registered, StageError, Step
+from ops.stack_file import difference
 from workloads.evaluation import gate
 from workloads.evaluation.gate import ALIAS_TAG, Refused, bearer
 

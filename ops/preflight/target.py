@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 import yaml
 
 from components.settings import NAMESPACE, Settings, SettingsError, parse
+from ops.stack_file import stack_file
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 
@@ -48,7 +49,7 @@ def read(stack: str, folder: Path = ROOT) -> Target:
     Raises:
         TargetError: There is no such stack, or its settings are refused.
     """
-    file = folder / f"Pulumi.{stack}.yaml"
+    file = stack_file(stack, folder)
     if not file.is_file():
         known = sorted(path.name.split(".")[1] for path in folder.glob("Pulumi.*.yaml"))
         raise TargetError(f"there is no stack {stack!r}: the checkout has {', '.join(known) or 'none'}")

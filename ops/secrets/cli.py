@@ -22,11 +22,11 @@ from ops.secrets.how import How, credential, how
 from ops.secrets.readers import Cluster
 from ops.secrets.store import EmptyError, Store, store_of
 from ops.stack import AsJson, Confirmed, InSandbox, Stack, StackError, StackName
+from ops.stack_file import difference, stack_file
 
 # ruff: noqa: PLC0415  the settings take seconds to load, and --help should not
 
 _UP_SECONDS: Final = 7200
-ROOT: Final = Path(__file__).resolve().parents[2]
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -154,7 +154,7 @@ def _edit(stack: Stack, purpose: str, way: How, *, finish: bool, yes: bool) -> N
     """Raise the generation in the stack's file, or end the overlap."""
     from ops.secrets import edit
 
-    path = ROOT / f"Pulumi.{stack.name.rpartition('/')[2]}.yaml"
+    path = stack_file(stack.name)
     try:
         text = path.read_text()
     except OSError as error:
@@ -170,7 +170,7 @@ def _edit(stack: Stack, purpose: str, way: How, *, finish: bool, yes: bool) -> N
         raise StackError(f"{purpose}: the value before is still accepted; `--finish` first, or it would be a third")
     wanted = edit.ended(now, purpose) if finish else edit.raised(now, purpose, overlap=way.both)
     after = edit.written(text, wanted)
-    output().print(edit.difference(path, text, after), markup=False)
+    output().print(difference(text, after, path.name), markup=False, end="")
     if not yes:
         output().print("nothing is written; --yes does it")
         return
@@ -191,7 +191,7 @@ def _drawn_is_there(stack: Stack, purpose: str) -> None:
     """Refuse to hand out a value while the file wants the next."""
     from ops.secrets import edit
 
-    path = ROOT / f"Pulumi.{stack.name.rpartition('/')[2]}.yaml"
+    path = stack_file(stack.name)
     told = edit.rotation_of(path.read_text()).generations.get(purpose, 1) if path.is_file() else 0
     if told > (there := _generation(stack, purpose)):
         raise StackError(f"{path.name} says generation {told} of {purpose}, the stack has {there}: `pulumi up` first")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from pathlib import Path
 from typing import Any, Final, cast
 
 import yaml
@@ -79,9 +77,3 @@ def _others(text: str) -> dict[str, Any]:
     document = cast("dict[str, Any]", yaml.safe_load(text) or {})
     config = cast("dict[str, Any]", document.get("config") or {})
     return {**document, "config": {key: value for key, value in config.items() if key != _NAME}}
-
-
-def difference(path: Path, before: str, after: str) -> str:
-    """What a reviewer sees."""
-    lines = difflib.unified_diff(before.splitlines(), after.splitlines(), path.name, path.name, n=2, lineterm="")
-    return "\n".join(lines)

@@ -14,9 +14,9 @@ from typing import Any, Final, cast
 import yaml
 
 from ops.pulumi import EngineError
+from ops.stack_file import stack_file
 
 _PATIENCE_SECONDS: Final = 3600  # a refresh asks a cloud about a thousand resources
-_ROOT: Final = Path(__file__).resolve().parents[2]
 
 
 def asked(arguments: Sequence[str], *, sandbox: bool) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def settings_with(stack: str, changes: Mapping[str, Any]) -> Generator[Path]:
     Raises:
         EngineError: The stack has no file of settings here.
     """
-    source = _ROOT / f"Pulumi.{stack.rsplit('/', 1)[-1]}.yaml"
+    source = stack_file(stack)
     try:
         content = cast("dict[str, Any]", yaml.safe_load(source.read_text()))
     except OSError as error:

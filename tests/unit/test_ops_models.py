@@ -12,9 +12,10 @@ import yaml
 from typer.testing import CliRunner
 
 from ops.models import cli, registry, stages
-from ops.models.edit import Change, EditError, difference, edited
+from ops.models.edit import Change, EditError, edited
 from ops.models.served import InRegistry, rows
 from ops.models.stages import Registered, StageError
+from ops.stack_file import difference
 from tests.unit.test_evaluation_gate import Registry as Gate
 from tests.unit.test_evaluation_gate import judged
 

@@ -338,7 +338,7 @@ def stack(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     drawn = [random_in_state(f"secrets-{purpose}-value", None) for purpose in _PURPOSES]
     monkeypatch.setattr(Stack, "read", always(Stack("org/llmops/dev", False, outputs)))
     monkeypatch.setattr(cli, "stack_export", always({"deployment": {"resources": drawn}}))
-    monkeypatch.setattr(cli, "ROOT", tmp_path)
+    monkeypatch.chdir(tmp_path)
     file = tmp_path / "Pulumi.dev.yaml"
     file.write_text("config:\n  llmops:owner: ml\n")
     return file
