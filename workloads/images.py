@@ -47,7 +47,11 @@ _MORE: Final[Mapping[ImageName, tuple[str, ...]]] = {
         "workloads/models/smoke_pod.py",
         "workloads/triton/__init__.py",
         "workloads/triton/built.py",
+        "workloads/triton/config.py",
+        "workloads/triton/export.py",
         "workloads/triton/loader.py",
+        "workloads/triton/manifest.py",
+        "workloads/triton/pipeline.py",
         "workloads/triton/sync.py",
     ),
     "release": (

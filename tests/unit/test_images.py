@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 import subprocess
@@ -68,6 +69,33 @@ def test_a_build_finds_everything_that_it_copies(name: ImageName, tmp_path: Path
         *copied, _target = [word for word in line.split() if not word.startswith("--")]
         for one in copied:
             assert list(tmp_path.glob(one.removesuffix("/"))), f"{name}: {one} is not in the build context"
+
+
+def _ours(file: Path, root: Path) -> set[str]:
+    """Modules of the checkout that a file imports, wherever in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {one.name for one in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found |= {node.module, *(f"{node.module}.{one.name}" for one in node.names)}
+    paths = {one: ROOT / one.replace(".", "/") for one in found if (ROOT / one.partition(".")[0]).is_dir()}
+    there = {one: path for one, path in paths.items() if path.is_dir() or path.with_suffix(".py").is_file()}
+    return {one for one, path in there.items() if not _is_in(root / path.relative_to(ROOT))}
+
+
+def _is_in(path: Path) -> bool:
+    return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_an_image_imports_of_ours_is_in_it(name: ImageName, tmp_path: Path):
+    images.lay_out(name, tmp_path)
+
+    missing = {one.relative_to(tmp_path).as_posix(): _ours(one, tmp_path) for one in tmp_path.rglob("*.py")}
+
+    assert len(missing) > 5
+    assert {file: modules for file, modules in missing.items() if modules} == {}
 
 
 @pytest.mark.parametrize("name", NAMES)

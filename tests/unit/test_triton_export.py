@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from workloads import images
 from workloads.managed.container.serve import Settings, frontend_command
 from workloads.triton import export as module
 from workloads.triton.export import EXPORT, ExportError, Service, export, plan
@@ -184,6 +187,24 @@ def test_another_release_than_the_declared_one_is_refused(release: Path):
 def test_without_the_code_of_the_image_nothing_is_laid_out(release: Path):
     with pytest.raises(ExportError, match="no code of preprocessing"):
         exported(release, code=release.parent / "nowhere")
+
+
+def test_the_image_of_the_engine_build_has_all_that_the_command_needs(release: Path, tmp_path: Path):
+    images.lay_out("engine", tmp_path / "image")
+    place = tmp_path / "managed"
+    command = [sys.executable, "-m", "workloads.triton.export", release.as_uri(), place.as_uri()]
+    command += ["--name", "chat", "--service", "vertex", "--code", str(tmp_path / "code")]
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path / "image"), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert (place / EXPORT).is_file()
 
 
 def test_the_command_says_what_is_wrong(release: Path, capsys: pytest.CaptureFixture[str]):

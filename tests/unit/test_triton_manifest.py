@@ -11,7 +11,8 @@ import pytest
 
 from components.versions import IMAGES
 from workloads.triton import manifest
-from workloads.triton.manifest import EngineManifest, ManifestError, document, manifest_of, problems, read
+from workloads.triton.manifest import EngineManifest, ManifestError, document, manifest_of, read
+from workloads.triton.suitability import TENSORRT_LLM, problems
 
 pytestmark = pytest.mark.unit
 
@@ -129,7 +130,7 @@ def test_an_engine_of_another_version_cannot_be_read(engine: EngineManifest):
 
 def test_what_is_in_the_pinned_image_is_known():
     """A newer image may read no engines at all (decision 14): somebody looks, and adds its line."""
-    assert IMAGES["triton"].rpartition(":")[2] in manifest.TENSORRT_LLM
+    assert IMAGES["triton"].rpartition(":")[2] in TENSORRT_LLM
 
 
 Change = Callable[[dict[str, Any]], Any]

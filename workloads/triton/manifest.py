@@ -2,6 +2,8 @@
 
 An engine runs on the GPU model and the TensorRT-LLM version that it was built with, and on no other. Nothing of it can
 be seen from its files' names, so whoever builds one writes a manifest (``python -m workloads.triton.manifest``).
+
+The image that builds engines has this module: it imports nothing that a pod has not.
 """
 
 from __future__ import annotations
@@ -10,32 +12,19 @@ import argparse
 import hashlib
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, Self, cast
+from typing import Annotated, Any, Self, cast
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.alias_generators import to_camel
 
-from components.settings.base import Section
-from components.versions import IMAGES
 from workloads.triton.built import FILE, described, text
-
-# What the release of Triton's image has inside (its own compatibility matrix, docs/introduction/compatibility.md in
-# triton-inference-server/server). The next image may have none that reads engines: see decision 14.
-TENSORRT_LLM: Final[Mapping[str, str]] = {
-    "26.04-trtllm-python-py3": "1.2.1",
-    "26.05-trtllm-python-py3": "1.2.1",
-    "26.06-trtllm-python-py3": "1.2.1",
-    "26.07-trtllm-python-py3": "1.2.1",
-}
-
-Finding = tuple[str, str]
-"""Path below the model's settings, and what is wrong with what to do."""
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class EngineManifest(Section):
+class EngineManifest(BaseModel):
     """One built engine and its tokenizer.
 
     Attributes:
@@ -53,6 +42,8 @@ class EngineManifest(Section):
         paged_context: Built with paged context attention, which sharing KV cache and computing prompts in pieces need.
         files: SHA-256 of every file, by path below the release.
     """
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True)
 
     model: str
     gpu: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")]
@@ -124,58 +115,6 @@ def read(path: Path) -> dict[str, EngineManifest]:
             place = ".".join(map(str, first["loc"])) or "manifest"
             raise ManifestError(f"{path}: {source}: {place}: {first['msg'].removeprefix('Value error, ')}") from None
     return found
-
-
-def problems(
-    manifest: EngineManifest, *, gpu: str, gpus: int, context: int, concurrency: int, image: str = IMAGES["triton"]
-) -> Iterator[Finding]:
-    """Why an engine cannot serve what was declared.
-
-    Args:
-        manifest: The engine.
-        gpu: Declared model of GPU.
-        gpus: Declared or planned GPUs of one server.
-        context: Declared tokens of one request at most.
-        concurrency: Declared requests under way in one server.
-        image: Triton's image.
-    """
-    if manifest.gpu != gpu:
-        yield (
-            "gpu.type",
-            f"the engine was built on {manifest.gpu} and runs on nothing else; got {gpu}; set {manifest.gpu}, or build "
-            f"the engine on {gpu}",
-        )
-    if manifest.gpus != gpus:
-        yield (
-            "gpu.count",
-            f"the engine is spread over {manifest.gpus} GPUs (tensor parallel {manifest.tensor_parallel} x pipeline "
-            f"parallel {manifest.pipeline_parallel}); got {gpus}; set {manifest.gpus}, or build it for {gpus}",
-        )
-    if manifest.max_sequence_tokens < context:
-        yield (
-            "context",
-            f"the engine takes {manifest.max_sequence_tokens} tokens at most; got {context}; set "
-            f"{manifest.max_sequence_tokens}, or build it with --max_seq_len {context}",
-        )
-    if manifest.max_batch_size < concurrency:
-        yield (
-            "concurrency",
-            f"the engine runs {manifest.max_batch_size} requests together at most; got {concurrency}; set "
-            f"{manifest.max_batch_size}, or build it with --max_batch_size {concurrency}",
-        )
-    tag = image.rpartition(":")[2]
-    inside = TENSORRT_LLM.get(tag)
-    if inside is None:
-        yield (
-            "triton.engineManifest",
-            f"which TensorRT-LLM is in {image} is not known; look it up, and add it to workloads/triton/manifest.py",
-        )
-    elif manifest.tensorrt_llm != inside:
-        yield (
-            "triton.engineManifest",
-            f"the engine was built with TensorRT-LLM {manifest.tensorrt_llm}, and the image {tag} has {inside}, which "
-            f"cannot read it; build it in that image",
-        )
 
 
 def manifest_of(folder: Path, *, gpu: str, model: str = "") -> EngineManifest:

@@ -11,7 +11,7 @@ from workloads.models.fit import Unfit, architecture
 from workloads.models.plan import Finding, Plan, Refusal
 from workloads.models.spec import ModelSpec, location
 from workloads.sizing import GPUS, QUANTIZATIONS, EngineRequest, EngineSizing, size_engine
-from workloads.triton import manifest
+from workloads.triton import manifest, suitability
 from workloads.triton.manifest import EngineManifest, ManifestError
 
 SHARED_FRACTION = 0.45
@@ -58,7 +58,7 @@ def problems(spec: ModelSpec, plan: Plan | Refusal) -> Iterator[Finding]:
         if engine is None or settings.gpu is None:
             continue
         first = first or engine
-        for found in manifest.problems(
+        for found in suitability.problems(
             engine,
             gpu=settings.gpu.type,
             gpus=plan.gpus if isinstance(plan, Plan) else settings.gpu.count or engine.gpus,
