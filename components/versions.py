@@ -7,7 +7,8 @@ from typing import Final, Literal
 
 # Newest minor that every chart we install supports: Volcano 1.15 and Velero 1.18 stop at 1.35 (their support matrices).
 KUBERNETES: Final = "1.35"
-KUBERNETES_SUPPORTED: Final = ("1.29", "1.30", "1.31", "1.32", "1.33", "1.34", "1.35", "1.36")
+# From what Istio 1.30 needs (`ops/upgrade/support.py`).
+KUBERNETES_SUPPORTED: Final = ("1.32", "1.33", "1.34", "1.35", "1.36")
 
 AddonName = Literal[
     "vpc-cni",
@@ -37,9 +38,6 @@ EKS_ADDONS: Final[dict[AddonName, str]] = {
 
 # Cluster-autoscaler simulates the scheduler of one minor version: the newest patch of each in its repository's tags.
 CLUSTER_AUTOSCALER: Final[dict[str, str]] = {
-    "1.29": "v1.29.5",
-    "1.30": "v1.30.7",
-    "1.31": "v1.31.5",
     "1.32": "v1.32.7",
     "1.33": "v1.33.6",
     "1.34": "v1.34.5",

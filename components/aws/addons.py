@@ -118,7 +118,7 @@ class Addons(pulumi.ComponentResource):
             ),
             configuration={"node": {"tolerateAllTaints": True}},
         )
-        # EKS' own gp2 class is no default from Kubernetes 1.30 on; before that, the newest of two defaults counts.
+        # EKS' own gp2 class is no default.
         default = storage.StorageClass(
             f"{name}-{STORAGE_CLASS}",
             metadata={"name": STORAGE_CLASS, "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},

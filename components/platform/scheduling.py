@@ -139,7 +139,7 @@ class Scheduling(pulumi.ComponentResource):
             )
             for queue in wanted
         )
-        guard = self._own_queues_only(name, wanted) if _has_admission_policies(site) else ()
+        guard = self._own_queues_only(name, wanted)
         self.ready = (volcano, *made, *guard)
         self.register_outputs({})
 
@@ -194,12 +194,6 @@ class Scheduling(pulumi.ComponentResource):
             opts=child,
         )
         return (rule, binding)
-
-
-def _has_admission_policies(site: Site) -> bool:
-    """Whether the cluster has them; they came with Kubernetes 1.30."""
-    major, minor = site.foundation.cluster.kubernetes_version.split(".")
-    return (int(major), int(minor)) >= (1, 30)
 
 
 def queues(pools: Sequence[NodePool], teams: Sequence[TeamSettings], *, training_gpus: int | None) -> tuple[Queue, ...]:

@@ -14,9 +14,6 @@ Pricer = Callable[[Resource, Bill], None]
 
 # EKS user guide, release calendar: the day on which standard support ends.
 STANDARD_SUPPORT_ENDS: Final[Mapping[str, date]] = {
-    "1.29": date(2025, 3, 23),
-    "1.30": date(2025, 7, 23),
-    "1.31": date(2025, 11, 26),
     "1.32": date(2026, 3, 23),
     "1.33": date(2026, 7, 29),
     "1.34": date(2026, 12, 2),

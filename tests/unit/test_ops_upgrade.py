@@ -100,7 +100,7 @@ def test_a_minor_that_a_chart_does_not_support_names_the_chart_and_may_be_accept
 
 
 def test_a_stack_that_stands_outside_the_range_already_is_told_so(tmp_path: Path):
-    """Settings take 1.31, for charts that a stack does not have; this one has a chart that needs more."""
+    """One that an older release of this program brought up."""
     state = stack("1.31", proxy="v1.31.2-eksbuild.1")
     state.append(resource("kubernetes:helm.sh/v3:Release", "mesh", chart="istiod", version="1.30.3"))
     answer = planned(tmp_path=tmp_path, state=state)

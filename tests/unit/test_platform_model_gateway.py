@@ -242,7 +242,7 @@ class TestPods:
 
     def test_a_pod_that_must_go_has_time_for_its_answers(self, recorded: Recorder):
         run(lambda: install({"modelGateway": {"drainSeconds": 900}}))
-        wait = int(process(recorded)["lifecycle"]["preStop"]["exec"]["command"][1])
+        wait = process(recorded)["lifecycle"]["preStop"]["sleep"]["seconds"]
         drain = float(variables(process(recorded))["GRACEFUL_SHUTDOWN_TIMEOUT"])
         assert drain == 900
         assert pod(recorded)["terminationGracePeriodSeconds"] > wait + drain

@@ -166,7 +166,7 @@ def test_secrets_are_refused_without_showing_them():
         ({"network": {"natGateways": "two"}}, "network.natGateways: must be single or per-zone; got two"),
         ({"network": {"flowLogsRetentionDays": 10}}, "network.flowLogsRetentionDays: must be one of 1, 3, 5"),
         ({"cluster": {"kubernetesVersion": 1.30}}, "cluster.kubernetesVersion: must be in quotes"),
-        ({"cluster": {"kubernetesVersion": "1.28"}}, "cluster.kubernetesVersion: must be one of 1.29"),
+        ({"cluster": {"kubernetesVersion": "1.31"}}, "cluster.kubernetesVersion: must be one of 1.32"),
         (
             {"cluster": {"kubernetesVersion": "1.34"}},
             "cluster.addonVersions.kube-proxy: must be set to a version for Kub",

@@ -188,9 +188,7 @@ def _pod(
                 readiness_probe=_probe("/readyz", period_seconds=10, failure_threshold=3),
                 liveness_probe=_probe("/healthz", period_seconds=15, failure_threshold=4),
                 lifecycle=core.v1.LifecycleArgs(
-                    pre_stop=core.v1.LifecycleHandlerArgs(
-                        exec_=core.v1.ExecActionArgs(command=["sleep", str(_LEAVING_SECONDS)])
-                    )
+                    pre_stop=core.v1.LifecycleHandlerArgs(sleep=core.v1.SleepActionArgs(seconds=_LEAVING_SECONDS))
                 ),
                 resources=core.v1.ResourceRequirementsArgs(
                     requests={"cpu": f"{settings.cpu_millicores}m", "memory": f"{settings.memory_mib}Mi"},

@@ -264,10 +264,7 @@ def _process(site: Site, database: DatabaseAccess) -> core.v1.ContainerArgs:
         readiness_probe=_probe("/health/liveliness", period_seconds=5, failure_threshold=3),
         liveness_probe=_probe("/health/liveliness", period_seconds=15, failure_threshold=6),
         lifecycle=core.v1.LifecycleArgs(
-            # A command and not the handler of that name, which Kubernetes has since 1.30 only.
-            pre_stop=core.v1.LifecycleHandlerArgs(
-                exec_=core.v1.ExecActionArgs(command=["sleep", str(_LEAVING_SECONDS)])
-            )
+            pre_stop=core.v1.LifecycleHandlerArgs(sleep=core.v1.SleepActionArgs(seconds=_LEAVING_SECONDS))
         ),
         resources=resources(
             f"{settings.cpu_millicores}m", f"{settings.memory_mib}Mi", f"{settings.memory_limit_mib}Mi"
