@@ -13,10 +13,11 @@ from tests.unit import image_code  # noqa: F401 - makes the next imports possibl
 
 from engine import arguments, steps  # isort: skip
 from engine.__main__ import main  # isort: skip
-from engine.config import Build, ConfigError, Convert, parse  # isort: skip
+from engine.config import Build, Convert, parse  # isort: skip
 
 from workloads import compatibility
 from workloads.artifacts import find, publish, read
+from workloads.artifacts.configuration import ConfigError
 
 pytestmark = pytest.mark.unit
 

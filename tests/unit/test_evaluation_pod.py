@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from workloads.artifacts.configuration import ConfigError
 from workloads.evaluation.cases import Case, CasesError, parse, prompt, taken
 from workloads.evaluation.gate import Measure
-from workloads.evaluation.image.evaluation.config import Config, ConfigError
+from workloads.evaluation.image.evaluation.config import Config
 from workloads.evaluation.image.evaluation.config import parse as parse_config
 from workloads.evaluation.image.evaluation.intervals import Interval, Point, change, interval, mean
 

@@ -16,15 +16,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import Field, ValidationError, model_validator
 
+from workloads.artifacts.configuration import Part
 from workloads.triton.built import FILE, described, text
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class EngineManifest(BaseModel):
+class EngineManifest(Part):
     """One built engine and its tokenizer.
 
     Attributes:
@@ -42,8 +42,6 @@ class EngineManifest(BaseModel):
         paged_context: Built with paged context attention, which sharing KV cache and computing prompts in pieces need.
         files: SHA-256 of every file, by path below the release.
     """
-
-    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True)
 
     model: str
     gpu: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")]

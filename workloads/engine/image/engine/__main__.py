@@ -15,7 +15,8 @@ from pathlib import Path
 
 from engine import steps
 from engine.arguments import UnsupportedError
-from engine.config import Build, Config, ConfigError, Convert, Trial, parse
+from engine.config import Build, Config, Convert, Trial, parse
+from workloads.artifacts.configuration import ConfigError
 
 _DONE = 0
 _FAILED = 1

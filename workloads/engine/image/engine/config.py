@@ -4,18 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import Field, TypeAdapter, model_validator
 
+from workloads.artifacts.configuration import Key, Part, Url, parsed
 
-class Part(BaseModel):
-    """Base of every part: camelCase, no unknown keys, immutable."""
-
-    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True)
-
-
-Url = Annotated[str, Field(pattern=r"^(s3|gs|file)://\S+$")]
-Key = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Quantization = Literal["none", "fp8", "int8-weights", "int4-awq"]
 
 CALIBRATED = ("fp8", "int4-awq")
@@ -173,18 +165,10 @@ Config = Convert | Build | Trial
 _ADAPTER: TypeAdapter[Config] = TypeAdapter(Annotated[Config, Field(discriminator="task")])
 
 
-class ConfigError(ValueError):
-    """A configuration that cannot be used; one line for each problem."""
-
-
 def parse(text: str) -> Config:
     """Read ``--config``.
 
     Raises:
         ConfigError: It cannot be used.
     """
-    try:
-        return _ADAPTER.validate_json(text)
-    except ValidationError as error:
-        lines = [f"{'.'.join(map(str, one['loc'])) or 'config'}: {one['msg']}" for one in error.errors()]
-        raise ConfigError("\n".join(lines)) from None
+    return parsed(_ADAPTER.validate_json, text)

@@ -15,7 +15,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from .config import Config, ConfigError, parse
+from workloads.artifacts.configuration import ConfigError
+
+from .config import Config, parse
 
 log = logging.getLogger("evaluation")
 

@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import Field, model_validator
 
+from workloads.artifacts.configuration import Part, Url, parsed
 
-class Part(BaseModel):
-    """Base of every part: camelCase, no unknown keys, immutable."""
-
-    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True)
-
-
-Url = Annotated[str, Field(pattern=r"^https?://\S+$")]
-ObjectUrl = Annotated[str, Field(pattern=r"^(s3|gs|file)://\S+$")]
+Endpoint = Annotated[str, Field(pattern=r"^https?://\S+$")]
 
 
 class Version(Part):
@@ -42,7 +35,7 @@ class Served(Part):
         patience_seconds: How long a question is put again that nobody answers: a cold start, a rate limit.
     """
 
-    url: Url
+    url: Endpoint
     model: Annotated[str, Field(min_length=1)]
     key: str = "GATEWAY_KEY"
     concurrency: Annotated[int, Field(ge=1)] = 8
@@ -96,7 +89,7 @@ class Suite(Part):
 
     name: str
     kind: Literal["ragas", "deepeval"]
-    data: ObjectUrl
+    data: Url
     sha256: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
     metrics: tuple[str, ...] = ()
     criteria: tuple[Criterion, ...] = ()
@@ -180,21 +173,10 @@ class Config(Part):
         return self
 
 
-class ConfigError(Exception):
-    """A configuration, or a file of cases, that cannot be used; one line for each problem."""
-
-
 def parse(text: str) -> Config:
     """Read ``--config``.
 
     Raises:
         ConfigError: It cannot be used.
     """
-    try:
-        return Config.model_validate_json(text)
-    except ValidationError as error:
-        lines = [
-            f"{'.'.join(map(str, one['loc'])) or 'config'}: {one['msg'].removeprefix('Value error, ')}"
-            for one in error.errors()
-        ]
-        raise ConfigError("\n".join(lines)) from None
+    return parsed(Config.model_validate_json, text)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
+from workloads.artifacts.configuration import ConfigError
 from workloads.evaluation.cases import Case
 
-from .config import ConfigError, Suite
+from .config import Suite
 
 Need = Literal["reference", "contexts"]
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from workloads.artifacts import fetch, key_of, read
+from workloads.artifacts.configuration import ConfigError
 from workloads.evaluation import gate
 from workloads.evaluation.cases import (
     ANSWERS_FILE,
@@ -28,7 +29,7 @@ from workloads.evaluation.gate import Refused, Rules, Threshold
 from . import metrics
 from .answer import Answer
 from .ask import Row, answers, judgements
-from .config import Config, ConfigError, Suite
+from .config import Config, Suite
 from .config import Judge as JudgeConfig
 from .endpoint import Endpoint
 from .judge import Judge

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from release import cluster, planning, repository
-from release.config import Config, ConfigError, Find, Look, Plan, Promote, Start, Sync, parse
+from release.config import Config, Find, Look, Plan, Promote, Start, Sync, parse
+from workloads.artifacts.configuration import ConfigError
 from workloads.evaluation import gate
 
 _DONE: Final = 0

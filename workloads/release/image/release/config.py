@@ -5,18 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
-from pydantic.alias_generators import to_camel
+from pydantic import Field, TypeAdapter
 
+from workloads.artifacts.configuration import Key, Part, Url, parsed
 
-class Part(BaseModel):
-    """Base of every part: camelCase, no unknown keys, immutable."""
-
-    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True)
-
-
-Url = Annotated[str, Field(pattern=r"^(s3|gs|file)://\S+$")]
-Key = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Alias = Annotated[str, Field(pattern=r"^([A-Za-z][A-Za-z0-9_-]{0,49})?$")]
 Version = Annotated[str, Field(pattern=r"^[1-9]\d*$")]
 
@@ -167,18 +159,10 @@ Config = Look | Plan | Find | Start | Sync | Promote
 _ADAPTER: TypeAdapter[Config] = TypeAdapter(Annotated[Config, Field(discriminator="task")])
 
 
-class ConfigError(ValueError):
-    """A configuration that cannot be used; one line for each problem."""
-
-
 def parse(text: str) -> Config:
     """Read ``--config``.
 
     Raises:
         ConfigError: It cannot be used.
     """
-    try:
-        return _ADAPTER.validate_json(text)
-    except ValidationError as error:
-        lines = [f"{'.'.join(map(str, one['loc'])) or 'config'}: {one['msg']}" for one in error.errors()]
-        raise ConfigError("\n".join(lines)) from None
+    return parsed(_ADAPTER.validate_json, text)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from workloads.artifacts import Manifest, find, key_of, publish
+from workloads.artifacts.configuration import ConfigError
 from workloads.evaluation.cases import (
     ANSWERS_FILE,
     ANSWERS_KIND,
@@ -27,7 +28,7 @@ from workloads.evaluation.cases import (
     prompt,
 )
 
-from .config import Config, ConfigError, parse
+from .config import Config, parse
 from .sequences import dataset, sequences
 
 log = logging.getLogger("answering")

@@ -4,16 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic.alias_generators import to_camel
+from pydantic import Field
 
-Url = Annotated[str, Field(pattern=r"^(s3|gs|file)://\S+$")]
-
-
-class Part(BaseModel):
-    """Base of every part: camelCase, no unknown keys, immutable."""
-
-    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True)
+from workloads.artifacts.configuration import Part, Url, parsed
 
 
 class Suite(Part):
@@ -72,18 +65,10 @@ class Config(Part):
     results: str = "/tmp/results"
 
 
-class ConfigError(Exception):
-    """A configuration that cannot be used; one line for each problem."""
-
-
 def parse(text: str) -> Config:
     """Read ``--config``.
 
     Raises:
         ConfigError: It cannot be used.
     """
-    try:
-        return Config.model_validate_json(text)
-    except ValidationError as error:
-        lines = [f"{'.'.join(map(str, one['loc'])) or 'config'}: {one['msg']}" for one in error.errors()]
-        raise ConfigError("\n".join(lines)) from None
+    return parsed(Config.model_validate_json, text)

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from workloads.artifacts import Manifest, current, hashed, read
+from workloads.artifacts.configuration import ConfigError
 from workloads.artifacts.objects import join, objects
 
-from .config import ConfigError, HeldOut
+from .config import HeldOut
 
 
 @dataclass(frozen=True)
