@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import pytest
@@ -19,6 +19,8 @@ STACKS: Final = ("dev", "prod", "gcp", "onprem")
 # Parameters whose value is the name of a stack.
 _OVER_STACKS: Final = ("full_stack", "every_stack", "other_stack", "shipped")
 
+_UP: Final = pytest.StashKey[dict[str, FullStack]]()
+
 _LONGEST_FIRST: Final = ("data_plane", "policies", "engine", "rendering", "control_plane", "browser", "unit")
 
 
@@ -28,6 +30,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="Rewrite what is generated from the stacks: tests/golden, docs/access-matrix.md.",
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_UP] = {}
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    for full in config.stash[_UP].values():  # after an interruption
+        full.stop()
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -44,7 +55,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     Needs `--no-loadscope-reorder`: xdist would begin with the groups of most tests, which are the quickest.
     """
-    items.sort(key=lambda item: (not _stack_of(item), _tier(item)))
+    items.sort(key=lambda item: (_order(item), _tier(item)))
+
+
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Stop a stack's control plane after the last test that looks at it: idle, it would take a gigabyte to the end."""
+    stack = _stack_of(item)
+    if stack and (nextitem is None or _stack_of(nextitem) != stack) and (full := item.config.stash[_UP].get(stack)):
+        full.stop()
+
+
+def _order(item: pytest.Item) -> int:
+    """All tests of one stack after another, in front of the rest."""
+    stack = _stack_of(item)
+    return STACKS.index(stack) if stack else len(STACKS)
 
 
 def _tier(item: pytest.Item) -> int:
@@ -79,29 +103,28 @@ def binaries() -> ControlPlaneBinaries:
 
 
 @pytest.fixture(scope="session")
-def dev(engine: engines.Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FullStack]:
-    yield from _full_stack("dev", tmp_path_factory)
+def dev(engine: engines.Engine, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> FullStack:
+    return _full_stack("dev", pytestconfig, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
-def prod(engine: engines.Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FullStack]:
-    yield from _full_stack("prod", tmp_path_factory)
+def prod(engine: engines.Engine, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> FullStack:
+    return _full_stack("prod", pytestconfig, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
-def gcp(engine: engines.Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FullStack]:
-    yield from _full_stack("gcp", tmp_path_factory)
+def gcp(engine: engines.Engine, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> FullStack:
+    return _full_stack("gcp", pytestconfig, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
-def onprem(engine: engines.Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FullStack]:
-    yield from _full_stack("onprem", tmp_path_factory)
+def onprem(engine: engines.Engine, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> FullStack:
+    return _full_stack("onprem", pytestconfig, tmp_path_factory)
 
 
-def _full_stack(stack: str, factory: pytest.TempPathFactory) -> Iterator[FullStack]:
-    full = FullStack(stack, factory.mktemp(stack))
-    yield full
-    full.stop()
+def _full_stack(stack: str, config: pytest.Config, factory: pytest.TempPathFactory) -> FullStack:
+    full = config.stash[_UP][stack] = FullStack(stack, factory.mktemp(stack))
+    return full
 
 
 @pytest.fixture(params=["dev", "prod"])

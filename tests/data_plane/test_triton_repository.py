@@ -35,7 +35,8 @@ from workloads.triton.config import (
     WarmUp,
     pbtxt,
 )
-from workloads.triton.manifest import TENSORRT_LLM, document, manifest_of
+from workloads.triton.manifest import document, manifest_of
+from workloads.triton.suitability import TENSORRT_LLM
 
 pytestmark = pytest.mark.data_plane
 
