@@ -89,8 +89,12 @@ class Stack:
     def kubeconfig(self) -> Generator[Path]:
         """A kubeconfig of the cluster, for as long as it is needed; readable by this account only.
 
+        Of a cluster that was there before, the stack tells where it is and nobody's credentials: the operator's own are
+        taken, where they lead to it.
+
         Raises:
             EngineError: The engine refused to show it.
+            StackError: It names nobody, and ``KUBECONFIG`` leads to no cluster or to another one.
         """
         if self.sandbox:  # the outputs tell of a cloud's cluster; what answers is a control plane on this machine
             yield Path(run([sys.executable, "-m", "sandbox", "kubeconfig", "--stack", self.name]).strip())
@@ -99,8 +103,44 @@ class Stack:
         with tempfile.TemporaryDirectory(prefix="llmops-") as folder:
             path = Path(folder) / "kubeconfig"
             path.touch(mode=0o600)
-            path.write_text(pulumi(asked, sandbox=self.sandbox))
-            yield path
+            told = pulumi(asked, sandbox=self.sandbox)
+            path.write_text(told)
+            yield _own_way(path, self.name) if _names_nobody(told) else path
+
+
+def _names_nobody(kubeconfig: str) -> bool:
+    import yaml  # noqa: PLC0415 most commands need no cluster
+
+    found: Any = yaml.safe_load(kubeconfig)
+    users = cast("Mapping[str, Any]", found).get("users") if isinstance(found, Mapping) else None
+    return bool(users) and not any(one.get("user") for one in cast("list[Mapping[str, Any]]", users))
+
+
+def _own_way(known: Path, stack: str) -> Path:
+    """What the operator's kubectl takes, if that is the stack's cluster."""
+    own = Path(os.environ.get("KUBECONFIG") or Path.home() / ".kube" / "config")  # a list of files, too
+    if not same_cluster(own, known):
+        raise StackError(
+            f"the current context of {own} is of another cluster than stack {stack}, or of none; set KUBECONFIG to a "
+            "kubeconfig of somebody who may act there"
+        )
+    return own
+
+
+def same_cluster(one: Path, other: Path) -> bool:
+    """Whether the current contexts of both lead to one cluster: the same address, or the same authority behind it."""
+    first, second = (_cluster(_view(path)) for path in (one, other))
+    return any(first.get(key) and first[key] == second.get(key) for key in ("server", "certificate-authority-data"))
+
+
+def _cluster(view: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = cast("list[Mapping[str, Any]]", view.get("clusters") or [])
+    return cast("Mapping[str, Any]", found[0]["cluster"]) if found else {}
+
+
+def _view(kubeconfig: Path) -> dict[str, Any]:
+    # `--flatten` puts in what a file holds that it only names.
+    return json.loads(kubectl(kubeconfig, ["config", "view", "--minify", "--flatten", "--raw", "-o", "json"]))
 
 
 def kubectl(kubeconfig: Path, arguments: Sequence[str], *, given: str | None = None) -> str:

@@ -74,6 +74,7 @@ class Database(pulumi.ComponentResource):
     port: pulumi.Output[int]
     admin: SecretRef
     instance_id: pulumi.Output[str]
+    arn: pulumi.Output[str]
 
     def __init__(self, name: str, args: DatabaseArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("llmops:aws:Database", name, None, opts)
@@ -158,8 +159,15 @@ class Database(pulumi.ComponentResource):
             properties=("username", "password"),  # what RDS writes there
         )
         self.instance_id = server.identifier
+        self.arn = server.arn
         self.register_outputs(
-            {"host": self.host, "port": self.port, "admin": self.admin.key, "instanceId": self.instance_id}
+            {
+                "host": self.host,
+                "port": self.port,
+                "admin": self.admin.key,
+                "instanceId": self.instance_id,
+                "arn": self.arn,
+            }
         )
 
     def _monitoring_role(self, name: str, args: DatabaseArgs) -> pulumi.Output[str]:

@@ -15,9 +15,10 @@ from components.aws.budget import Budget, BudgetArgs
 from components.aws.cache import Cache, CacheArgs
 from components.aws.compute import ComputeArgs, build_compute
 from components.aws.database import CA_BUNDLE_URL, Database, DatabaseArgs
+from components.aws.database_replication import DatabaseReplication, DatabaseReplicationArgs
 from components.aws.files import CSI_DRIVER, AccessPoint, Files, FilesArgs
 from components.aws.identity import AwsIdentity
-from components.aws.keys import Keys, KeysArgs
+from components.aws.keys import KeyDomain, Keys, KeysArgs
 from components.aws.links import ArtifactLinks, ArtifactLinksArgs
 from components.aws.model_endpoints import AwsModelHosting
 from components.aws.network import Network, NetworkArgs
@@ -129,9 +130,24 @@ class AwsFoundation(pulumi.ComponentResource):
             ),
             child,
         )
-        if settings.objects.replicate:
-            self._replicate(name, args, account, keys, objects, alarms, tags, child)
-
+        abroad = self._second_region(name, args, account, tags)
+        if abroad and settings.objects.replicate:
+            Replication(
+                f"{name}-replication",
+                ReplicationArgs(
+                    prefix=prefix,
+                    source_account=account,
+                    replica_account=abroad.account,
+                    replica_provider=abroad.provider,
+                    sources={role: objects.secure_buckets[role] for role in REPLICATED},
+                    source_kms_key_arn=keys.arns["objects"],  # the key of all that is replicated
+                    replica_kms_key_arn=abroad.keys["objects"],
+                    force_destroy=not settings.protect,
+                    protect=settings.protect,
+                    alarm_topic_arn=alarms.topic_arn,
+                ),
+                child,
+            )
         links = ArtifactLinks(
             f"{name}-links",
             ArtifactLinksArgs(
@@ -192,6 +208,17 @@ class AwsFoundation(pulumi.ComponentResource):
             ),
             child,
         )
+        if abroad and settings.database.has_replica(settings.objects):
+            DatabaseReplication(
+                f"{name}-database-replication",
+                DatabaseReplicationArgs(
+                    source_arn=database.arn,
+                    replica_provider=abroad.provider,
+                    replica_kms_key_arn=abroad.keys["database"],
+                    retention_days=settings.database.backup_retention_days,
+                ),
+                child,
+            )
         cache = Cache(
             f"{name}-cache",
             CacheArgs(
@@ -296,48 +323,44 @@ class AwsFoundation(pulumi.ComponentResource):
         )
         self.register_outputs({"clusterName": compute.cluster.name, "vpcId": network.vpc_id})
 
-    def _replicate(
-        self,
-        name: str,
-        args: AwsFoundationArgs,
-        account: Account,
-        keys: Keys,
-        objects: Objects,
-        alarms: Alarms,
-        tags: Mapping[str, str],
-        child: pulumi.ResourceOptions,
-    ) -> None:
-        """Copy what has no other copy into the second region, under a key of its own."""
+    def _second_region(
+        self, name: str, args: AwsFoundationArgs, account: Account, tags: Mapping[str, str]
+    ) -> _SecondRegion | None:
+        """What copies of what has no other copy need there; keys of its own, for none leaves its region."""
         settings = args.settings
-        abroad = _provider(f"{name}-aws-dr", settings.aws.dr_region, settings, tags)
-        replica_account = Account(id=account.id, partition=account.partition, region=settings.aws.dr_region)
-        replica_keys = Keys(
+        domains = second_region_keys(settings)
+        if not domains:
+            return None
+        provider = _provider(f"{name}-aws-dr", settings.aws.dr_region, settings, tags)
+        there = Account(id=account.id, partition=account.partition, region=settings.aws.dr_region)
+        keys = Keys(
             f"{name}-dr-keys",
             KeysArgs(
                 prefix=args.prefix,
-                account=replica_account,
+                account=there,
                 deletion_window_days=settings.key_deletion_days,
                 protect=settings.protect,
-                domains=("objects",),
+                domains=domains,
             ),
-            pulumi.ResourceOptions(parent=self, provider=abroad),
+            pulumi.ResourceOptions(parent=self, provider=provider),
         )
-        Replication(
-            f"{name}-replication",
-            ReplicationArgs(
-                prefix=args.prefix,
-                source_account=account,
-                replica_account=replica_account,
-                replica_provider=abroad,
-                sources={role: objects.secure_buckets[role] for role in REPLICATED},
-                source_kms_key_arn=keys.arns["objects"],  # the key of all that is replicated
-                replica_kms_key_arn=replica_keys.arns["objects"],
-                force_destroy=not settings.protect,
-                protect=settings.protect,
-                alarm_topic_arn=alarms.topic_arn,
-            ),
-            child,
-        )
+        return _SecondRegion(provider=provider, account=there, keys=keys.arns)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _SecondRegion:
+    provider: aws.Provider
+    account: Account
+    keys: Mapping[KeyDomain, pulumi.Output[str]]
+
+
+def second_region_keys(settings: Settings) -> tuple[KeyDomain, ...]:
+    """What is copied into the second region, by the domain of its key; empty where nothing is."""
+    copied: Mapping[KeyDomain, bool] = {
+        "objects": settings.objects.replicate,
+        "database": settings.database.has_replica(settings.objects),
+    }
+    return tuple(domain for domain, wanted in copied.items() if wanted)
 
 
 def default_tags(args: AwsFoundationArgs) -> dict[str, str]:

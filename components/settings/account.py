@@ -22,7 +22,7 @@ class AwsSettings(Section):
     Attributes:
         region: Region of everything but the copies for disaster recovery.
         account_id: The only account in which this stack may be created; empty for the one of the credentials.
-        dr_region: Region that receives copies of data, models and artifacts.
+        dr_region: Region that receives copies of data, models and artifacts, and of the database's backups.
         hosted_zone_id: Public Route 53 zone of the platform's domain, in this account, such as
             ``Z0123456789ABCDEFGHIJ``; certificates from a public authority are proven there. Empty for none.
     """

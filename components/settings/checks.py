@@ -159,6 +159,30 @@ def _replication_has_a_target(settings: Settings) -> Iterator[Problem]:
         yield Problem("objects.replicate", "needs aws.drRegion, the region that receives the copies")
 
 
+def _backups_have_a_target(settings: Settings) -> Iterator[Problem]:
+    if settings.database.replicate_backups and not settings.aws.dr_region:
+        yield Problem("database.replicateBackups", "needs aws.drRegion, the region that receives the copies")
+
+
+def _only_rds_copies_backups(settings: Settings) -> Iterator[Problem]:
+    if settings.database.replicate_backups:
+        yield Problem("database.replicateBackups", f"is for RDS, on aws; got true on {settings.cloud}")
+
+
+def _stores_in_the_cluster_do_what_they_can(settings: Settings) -> Iterator[Problem]:
+    """What a cloud's stores do, and those in a cluster do not: better refused than believed."""
+    if settings.objects.replicate:
+        yield Problem(
+            "objects.replicate",
+            "must be false on premises: an existing store copies itself (onprem.objects.kind: existing), and "
+            "onprem.objects.backup keeps the database's backups elsewhere",
+        )
+    if settings.cache.replicas:
+        yield Problem(
+            "cache.replicas", f"must be 0 on premises, where the cache is one server; got {settings.cache.replicas}"
+        )
+
+
 def _workloads_fit(settings: Settings) -> Iterator[Problem]:
     for index, row in enumerate(settings.workloads):
         groups = [group for group in settings.node_groups if group.role == row.role]
@@ -280,6 +304,9 @@ CHECKS: tuple[Check, ...] = (
     Check(frozenset({"aws", "network", "node_groups"}), _pods_have_addresses, _AWS),
     Check(frozenset({"aws"}), _recovery_region_is_another),
     Check(frozenset({"aws", "objects"}), _replication_has_a_target, _AWS),
+    Check(frozenset({"aws", "database"}), _backups_have_a_target, _AWS),
+    Check(frozenset({"cloud", "database"}), _only_rds_copies_backups, frozenset({"gcp", "onprem"})),
+    Check(frozenset({"objects", "cache"}), _stores_in_the_cluster_do_what_they_can, frozenset({"onprem"})),
     Check(frozenset({"cloud", "aws", "gcp", "onprem", "node_groups", "workloads"}), _workloads_fit),
     Check(frozenset({"cloud", "aws", "gcp", "platform"}), _acme_can_prove_the_domain),
     Check(frozenset({"platform"}), _systems_have_what_they_need),

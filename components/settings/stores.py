@@ -25,19 +25,26 @@ class DatabaseSettings(Section):
         storage_gib: Allocated storage in GiB; grows by itself up to twice this.
         highly_available: A standby in a second zone; failover takes 60-120 s.
         backup_retention_days: Days of automated backups (point in time).
+        replicate_backups: Copy the automated backups to ``aws.drRegion``, where they are kept for as many days; unset,
+            as ``objects.replicate`` says. On AWS only.
         engine_version: Major version of PostgreSQL; RDS keeps the minor version current. RDS refuses a change, on
             purpose: upgrade the server by hand after a snapshot, then set the new version here.
         log_retention_days: How long the server's logs are kept.
         monitoring_seconds: Interval of operating-system metrics (0, 1, 5, 10, 15, 30 or 60); 0 turns them off.
     """
 
-    instance_class: Annotated[str, Field(pattern=r"^db(\.[a-z0-9]+\.[a-z0-9]+|-[a-z0-9-]+)$")] = "db.t4g.medium"
+    instance_class: Annotated[str, Field(pattern=r"^db(\.[a-z0-9]+\.[a-z0-9]+|-[a-zA-Z0-9-]+)$")] = "db.t4g.medium"
     storage_gib: Annotated[int, Field(ge=20, le=32768)] = 50
     highly_available: bool = False
     backup_retention_days: Annotated[int, Field(ge=1, le=35)] = 7
+    replicate_backups: bool | None = None
     engine_version: Annotated[Version, AfterValidator(_postgresql)] = "17"
     log_retention_days: LogDays = 30
     monitoring_seconds: Literal[0, 1, 5, 10, 15, 30, 60] = 60
+
+    def has_replica(self, objects: ObjectSettings) -> bool:
+        """Whether RDS copies the backups to the second region: as the buckets, unless it is said."""
+        return objects.replicate if self.replicate_backups is None else self.replicate_backups
 
 
 def _valkey(value: str) -> str:

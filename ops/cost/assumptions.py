@@ -61,6 +61,16 @@ ASSUMPTIONS: Final[dict[str, Assumption]] = {
     "files.written": _is(0, 50, 500, "GB", "what is stored, written once"),
     "registry.stored": _is(0, 20, 100, "GB a repository", "serving images are 8 to 20 GB"),
     "database.backup": _is(0, 0, 1, "of the storage, above what is free", "RDS gives the storage's size free"),
+    "database.copied": _is(
+        0.1,
+        0.5,
+        2,
+        "of the storage, in the other region",
+        "a snapshot of what is used and a week's changes; what is free is the size of servers in the same region",
+    ),
+    "database.moved": _is(
+        0.05, 0.5, 3, "of the storage a month", "each day's changes, twice: in its snapshot and in the log"
+    ),
     "cache.backup": _is(0, 1, 10, "GB a snapshot kept", "cached answers and counters"),
     "sql.backup": _is(0.2, 0.5, 2, "of the storage", "seven daily backups, which hold changes only, and the logs"),
     "gcp.key-versions": _is(1, 4, 12, "paid versions of a key of Cloud KMS", "one each 90 days; old ones still read"),

@@ -54,6 +54,20 @@ def _database(resource: Resource, bill: Bill) -> None:
         bill.skip(resource, "performance insights kept for more than 7 days")
 
 
+def _backup_copies(resource: Resource, bill: Bill) -> None:
+    servers = [one for one in bill.resources.values() if one.type == "aws:rds/instance:Instance"]
+    # Which one is told by an ARN, unknown at preview; by the engine's dependencies, where it says them.
+    server = next((one for one in servers if one.urn in resource.dependencies), servers[0] if servers else None)
+    if server is None:
+        bill.skip(resource, "copies of backups of a server that is not in the stack")
+        return
+    stored = server.number("allocatedStorage") or 0
+    size = Range(low=stored, expected=stored, high=max(stored, server.number("maxAllocatedStorage") or 0))
+    copied, moved = size.times(bill.usage("database.copied")), size.times(bill.usage("database.moved"))
+    bill.add(resource, "copied backups", "rds/backup", copied, assumed=True)
+    bill.add(resource, "backups to another region", "transfer/region", moved, assumed=True)
+
+
 def _cache(resource: Resource, bill: Bill) -> None:
     groups = resource.number("numNodeGroups") or 1
     nodes = resource.number("numCacheClusters") or groups * (1 + (resource.number("replicasPerNodeGroup") or 0))
@@ -180,6 +194,7 @@ PRICERS: Final[Mapping[str, Pricer]] = {
     "aws:kms/replicaKey:ReplicaKey": _key,
     "aws:lb/loadBalancer:LoadBalancer": _balancer,
     "aws:rds/instance:Instance": _database,
+    "aws:rds/instanceAutomatedBackupsReplication:InstanceAutomatedBackupsReplication": _backup_copies,
     "aws:route53/zone:Zone": _zone,
     "aws:s3/bucket:Bucket": _bucket,
     "aws:s3/bucketReplicationConfig:BucketReplicationConfig": _replication,

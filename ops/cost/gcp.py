@@ -17,6 +17,8 @@ _DEFAULT_DISK_GIB: Final = 100  # GKE's own, for pools that name no disk
 _PLUS: Final = re.compile(r"db-perf-optimized-N-(\d+)")
 _CUSTOM: Final = re.compile(r"db-custom-(\d+)-(\d+)")
 _PLUS_GIB_A_VCPU: Final = 8
+# Where Memorystore's capacity tiers end, in GiB; the last has no end.
+_CAPACITIES: Final = (("m1", 4), ("m2", 10), ("m3", 35), ("m4", 100))
 
 
 def _cluster(resource: Resource, bill: Bill) -> None:
@@ -92,10 +94,7 @@ def _cache(resource: Resource, bill: Bill) -> None:
     gib = resource.number("memorySizeGb") or 1
     nodes = 1 + (resource.number("replicaCount") or 0)
     kind = "standard" if resource.text("tier") == "STANDARD_HA" else "basic"
-    if gib > 10:  # the third capacity tier begins here; its price is not in the table
-        bill.skip(resource, "Memorystore above 10 GiB")
-        return
-    capacity = "m1" if gib <= 4 else "m2"  # where Memorystore's first capacity tier ends
+    capacity = next((name for name, most in _CAPACITIES if gib <= most), "m5")
     # Price of STANDARD_HA is for primary and replica together; with read replicas each node is paid for.
     count = gib * (nodes if nodes > 2 else 1)
     bill.add(resource, f"{gib:g} GiB, {kind}", f"gcp/redis-{kind}-{capacity}", count)

@@ -16,7 +16,7 @@ from ops.pulumi import pulumi
 from ops.refusals import RefusedError
 from ops.restore.clients import aws, explained
 from ops.restore.database import state_of
-from ops.restore.declared import RDS, Declared, adopted, database_of, replacing_differences
+from ops.restore.declared import RDS, Declared, adopted, copying_of, database_of, replacing_differences
 from ops.restore.rds import Servers
 from ops.stack import Confirmed, InSandbox, StackName
 
@@ -99,6 +99,15 @@ def adopt(
     return declared
 
 
+def next_step(stack: str, state: Mapping[str, Any]) -> list[str]:
+    """What takes the restored server to those who use it, with what that may replace."""
+    why = "# the administrator's new secret; it must replace nothing"
+    if copying := copying_of(state):
+        command = f"pulumi up --stack {stack} --replace '{copying}'"
+        return [command, f"{why} but that: copying of backups to the other region is the old server's until then"]
+    return [f"pulumi up --stack {stack}   {why}"]
+
+
 def adopt_command(
     instance: _Instance, stack: StackName = "", sandbox: InSandbox = False, yes: Confirmed = False
 ) -> None:
@@ -133,7 +142,8 @@ def adopt_command(
             progress,
         )
         out.print(f"{declared.identifier} is the restored server, and the stack knows it. Now:")
-        out.print(f"  pulumi up --stack {stack}   # the administrator's new secret; it must replace nothing")
+        for line in next_step(stack, state):
+            out.print(f"  {line}", markup=False, soft_wrap=True)
         out.print("  kubectl rollout restart deployment -n mlops-system   # connections to the old server end")
         out.print(f"The old server, if there was one, is {aside} and belongs to no stack: delete it when you are sure.")
 

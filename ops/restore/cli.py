@@ -9,6 +9,7 @@ import typer
 from ops.restore.adoption import adopt_command, discard_command
 from ops.restore.cluster import cluster_command
 from ops.restore.database import database_command
+from ops.restore.locations import locations_command
 from ops.restore.region import region_command
 from ops.restore.vectors import vectors_command
 from ops.restore.workloads import workloads_command
@@ -29,6 +30,7 @@ app.command("database")(database_command)
 app.command("adopt")(adopt_command)
 app.command("discard")(discard_command)
 app.command("region")(region_command)
+app.command("locations")(locations_command)
 app.command("vectors")(vectors_command)
 app.command("cluster")(cluster_command)
 app.command("workloads")(workloads_command)

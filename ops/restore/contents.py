@@ -42,8 +42,8 @@ def counts(url: str) -> Counts:
     Raises:
         RefusedError: There is no psql, or the server could not be asked.
     """
-    databases = cast("list[str]", json.loads(_asked(url, _DATABASES)))
-    return {name: cast("dict[str, int]", json.loads(_asked(_of(url, name), _TABLES))) for name in databases}
+    databases = cast("list[str]", json.loads(asked(url, _DATABASES)))
+    return {name: cast("dict[str, int]", json.loads(asked(_of(url, name), _TABLES))) for name in databases}
 
 
 def losses(before: Counts, after: Counts) -> list[str]:
@@ -66,10 +66,15 @@ def _of(url: str, database: str) -> str:
     return urlunsplit(urlsplit(url)._replace(path=f"/{database}"))
 
 
-def _asked(url: str, statement: str) -> str:
+def asked(url: str, statement: str) -> str:
+    """What psql prints of a statement, or of several as one transaction.
+
+    Raises:
+        RefusedError: There is no psql, or the server refused.
+    """
     if urlsplit(url).password:
         raise RefusedError("leave the password out of the URL, and set PGPASSWORD: a URL is seen in lists of processes")
-    command = [os.environ.get("PSQL", "psql"), "--no-psqlrc", "--no-password", "--tuples-only", "--no-align"]
+    command = [os.environ.get("PSQL", "psql"), "--no-psqlrc", "--no-password", "--quiet", "--tuples-only", "--no-align"]
     try:
         done = subprocess.run(
             [*command, "--set=ON_ERROR_STOP=1", "--command", statement, url],

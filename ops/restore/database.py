@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
@@ -13,19 +13,23 @@ from ops import console
 from ops.progress import Progress
 from ops.pulumi import stack_export
 from ops.refusals import RefusedError
+from ops.restore import carrying, onprem_database
 from ops.restore.clients import aws, explained
 from ops.restore.contents import Counts, counts, losses
 from ops.restore.declared import CLOUD_SQL, Declared, database_of, replacing_differences
-from ops.restore.rds import Moment, Servers
+from ops.restore.rds import MAX_NAME, Moment, Servers
+from ops.restore.replica import Copies, age_words, checked, copies_of
 from ops.stack import AsJson, Confirmed, InSandbox, StackError, StackName
 
 _SHOWN: Final = 10  # snapshots in the plan; `aws rds describe-db-snapshots` lists all
-_MAX_NAME: Final = 63  # CreateDBInstance, API reference
 
 _Check = Annotated[
     str, typer.Option("--check", help="postgresql://… of the restored server: count its tables (PGPASSWORD).")
 ]
 _Against = Annotated[str, typer.Option("--against", help="postgresql://… of the old one: tell what has fewer rows.")]
+_ReplicaOf = Annotated[
+    str, typer.Option("--replica-of", help="A stack in a lost region: from the copies of its backups in this one.")
+]
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,7 @@ class Plan:
         target: Name of the new server.
         window: Moments and snapshots that there are.
         there: Whether the new server exists: an earlier run made it, and this one goes on.
+        copies: Copies of a lost server's backups that are restored in place of the stack's own.
     """
 
     declared: Declared
@@ -45,18 +50,27 @@ class Plan:
     target: str
     window: dict[str, Any]
     there: bool
+    copies: Copies | None = None
+
+    @property
+    def source(self) -> str:
+        """Name of the server that is restored."""
+        return self.copies.source if self.copies else self.declared.identifier
 
 
-def plan(declared: Declared, servers: Servers, moment: Moment, target: str = "") -> Plan:
+def plan(declared: Declared, servers: Servers, moment: Moment, target: str = "", copies: Copies | None = None) -> Plan:
     """Look at the backups, and refuse what they do not have.
 
     Raises:
         RefusedError: The moment lies outside of the backups, the snapshot is not there, or the name is taken.
     """
-    window = servers.window(declared)
-    name = target or target_name(declared.identifier, moment)
+    window = _window(copies) if copies else servers.window(declared)
+    # Copies of a lost region get no older: their last moment names the server, and a run that is repeated finds it.
+    name = target or target_name(declared.identifier, moment, copies.latest if copies else None)
     if name == declared.identifier:
         raise RefusedError(f"{name} is the stack's own server; a restore goes beside it, so give --as another name")
+    if copies and moment.snapshot:
+        raise RefusedError("copied backups are restored to a moment; give --at, or neither")
     if moment.snapshot and moment.snapshot not in {one["id"] for one in window["snapshots"]}:
         raise RefusedError(f"{declared.identifier} has no snapshot {moment.snapshot} that is available")
     if moment.at:
@@ -66,7 +80,12 @@ def plan(declared: Declared, servers: Servers, moment: Moment, target: str = "")
                 f"{moment.at.isoformat()} is outside of the backups: {window['earliest'] or '?'} to {window['latest']}"
             )
     there = servers.find(name)
-    return Plan(declared, moment, name, window, there is not None)
+    return Plan(declared, moment, name, window, there is not None, copies)
+
+
+def _window(copies: Copies) -> dict[str, Any]:
+    """As that of :meth:`Servers.window`; snapshots of the lost server are in its moments."""
+    return {key: copies.facts()[key] for key in _ENDS} | {"snapshots": []}
 
 
 _ENDS: Final = ("earliest", "latest")
@@ -77,7 +96,7 @@ def target_name(identifier: str, moment: Moment, now: datetime | None = None) ->
     when = moment.snapshot.rpartition(":")[2] or (moment.at or now or datetime.now(UTC)).astimezone(UTC).strftime(
         "%Y%m%d-%H%M"
     )
-    return f"{identifier}-at-{when}"[:_MAX_NAME].rstrip("-")
+    return f"{identifier}-at-{when}"[:MAX_NAME].rstrip("-")
 
 
 def carry_out(made: Plan, servers: Servers, progress: Progress) -> dict[str, Any]:
@@ -90,11 +109,16 @@ def carry_out(made: Plan, servers: Servers, progress: Progress) -> dict[str, Any
     if made.there:
         progress.say(f"{made.target} is there already: going on with it")
     else:
-        progress.say(f"restoring {made.moment.words} of {made.declared.identifier} into {made.target}")
-        servers.restore(made.declared, made.target, made.moment)
+        progress.say(f"restoring {made.moment.words} of {made.source} into {made.target}")
+        if made.copies:
+            carrying.restore(made.copies, made.declared, made.target, made.moment, servers)
+        else:
+            servers.restore(made.declared, made.target, made.moment)
     servers.available(made.target)
     servers.complete(made.declared, made.target)
     server = servers.available(made.target, complete=True)
+    if made.copies:
+        carrying.tidy(made.target, servers, progress)
     if differences := replacing_differences(made.declared, server):
         raise RefusedError(f"{made.target} cannot take the stack's place: {'; '.join(differences)}")
     progress.say(f"{made.target} is available")
@@ -138,6 +162,7 @@ def database_command(
     called: Annotated[str, typer.Option("--as", help="Name of the new server; else it is made of the moment.")] = "",
     check: _Check = "",
     against: _Against = "",
+    replica_of: _ReplicaOf = "",
     sandbox: InSandbox = False,
     json_output: AsJson = False,
     yes: Confirmed = False,
@@ -146,16 +171,27 @@ def database_command(
 
     The new server has the network, key, parameters and class that the stack declares. Nothing of the stack changes.
     Run it again with the same --at, --snapshot or --as and it goes on where it was.
+
+    With --replica-of the database of a stack in a lost region comes into the network of this one, from the copies of
+    its backups that this region has.
     """
     with explained("restore database"):
         moment = moment_of(at, snapshot)
-        declared = database_of(state_of(stack, sandbox=sandbox))
+        state = state_of(stack, sandbox=sandbox)
+        if (own := onprem_database.database_of(state)) is not None:
+            if check or against or replica_of:
+                raise RefusedError("--check, --against and --replica-of are of servers that a cloud runs")
+            onprem_database.restore(stack, own, moment, called, sandbox=sandbox, json_output=json_output, yes=yes)
+            return
+        declared = database_of(state)
         if declared.type == CLOUD_SQL:
             _google(declared, moment, called, json_output=json_output)
             raise typer.Exit(2 if yes else 0)
         progress = Progress()
-        servers = Servers(aws("rds", declared.region), progress)
-        made = plan(declared, servers, moment, called)
+        rds = aws("rds", declared.region)
+        servers = Servers(rds, progress)
+        copies = _copies(rds, declared, state_of(replica_of, sandbox=sandbox)) if replica_of else None
+        made = plan(declared, servers, moment, called, copies)
         if not yes:
             _show_plan(made, json_output=json_output)
             return
@@ -164,6 +200,16 @@ def database_command(
         _show_result(stack, made, server, found, progress, json_output=json_output)
         if found.get("losses"):
             raise typer.Exit(1)
+
+
+def _copies(rds: Any, declared: Declared, lost_state: Mapping[str, Any]) -> Copies:
+    lost = database_of(lost_state)
+    if lost.type != declared.type or lost.region == declared.region:
+        raise RefusedError(
+            f"{lost.identifier} is in {lost.region}, and {declared.identifier} in {declared.region}: "
+            "--replica-of names a stack in another region of AWS"
+        )
+    return checked(copies_of(rds, lost.identifier, lost.region, lost.id), declared, lost.identifier)
 
 
 def contents(check: str, against: str, count: Callable[[str], Counts] = counts) -> dict[str, Any]:
@@ -177,19 +223,26 @@ def contents(check: str, against: str, count: Callable[[str], Counts] = counts) 
 
 
 def _show_plan(made: Plan, *, json_output: bool) -> None:
+    copies = made.copies
     facts = {
-        "from": made.declared.identifier,
+        "from": made.source,
         "what": made.moment.words,
         "into": made.target,
         "exists": made.there,
         **made.window,
     }
+    if copies:
+        facts |= {"copies": copies.facts(), "steps": carrying.steps(copies, made.declared)}
     if json_output:
         console.print_json(facts)
         return
     out = console.output()
     out.print(f"would restore {made.moment.words} of {facts['from']} into a new server, {facts['into']}")
     out.print(f"backups reach from {facts['earliest'] or 'an unknown moment'} to {facts['latest'] or 'an unknown one'}")
+    if copies:
+        out.print(f"they are copies of another region's, {copies.status}, {age_words(copies)}")
+        for number, step in enumerate(carrying.steps(copies, made.declared), 1):
+            out.print(f"  {number}. {step}")
     for one in made.window["snapshots"][:_SHOWN]:
         out.print(f"  snapshot {one['id']}  {one['taken']}")
     out.print("--yes does it; nothing of the stack changes")

@@ -11,6 +11,7 @@ from ops.refusals import RefusedError
 
 RDS: Final = "aws:rds/instance:Instance"
 CLOUD_SQL: Final = "gcp:sql/databaseInstance:DatabaseInstance"
+_COPYING: Final = "aws:rds/instanceAutomatedBackupsReplication:InstanceAutomatedBackupsReplication"
 RESTORED_FROM: Final = "restored-from"
 """Tag of a server that a restore has made, until the stack has adopted it; only such a server may be discarded."""
 
@@ -65,6 +66,15 @@ def database_of(state: Mapping[str, Any]) -> Declared:
         raise RefusedError(f"the state holds several databases ({names}), and which one is meant cannot be told")
     (one,) = found
     return Declared(one["urn"], one["type"], one["id"], one.get("inputs", {}), one.get("outputs", {}))
+
+
+def copying_of(state: Mapping[str, Any]) -> str:
+    """Pulumi's name of what copies the database's backups to another region; empty where nothing does.
+
+    Copying belongs to a server, whatever its name. To the engine nothing changes when another gets that name.
+    """
+    found = (str(one["urn"]) for one in _resources(state) if one["type"] == _COPYING and not one.get("delete"))
+    return next(found, "")
 
 
 def adopted(state: Mapping[str, Any], urn: str, resource_id: str) -> dict[str, Any]:

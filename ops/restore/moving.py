@@ -35,6 +35,10 @@ def moved(config: Mapping[str, Any], old: str, new: str) -> tuple[dict[str, Any]
                 quotas["regions"] = list(dict.fromkeys(new if one == old else one for one in quotas["regions"]))
         if section == "objects" and isinstance(value, dict):
             cast("dict[str, Any]", value)["replicate"] = False
+        if section == "database" and isinstance(value, dict):
+            database = cast("dict[str, Any]", value)
+            if "replicateBackups" in database:
+                database["replicateBackups"] = False
     left = [path for path in _naming(changed, old, "") if not path.endswith("aws.drRegion")]
     return changed, left
 

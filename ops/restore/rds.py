@@ -13,6 +13,7 @@ from ops.restore.declared import RESTORED_FROM, Declared, completing_arguments, 
 
 RESTORE_PATIENCE_SECONDS: Final = 4 * 3600  # a large snapshot is loaded slowly
 _RENAME_PATIENCE_SECONDS: Final = 1800
+MAX_NAME: Final = 63  # of a server: CreateDBInstance, API reference; snapshots take 255
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,65 @@ class Servers:
             arguments["SourceDbiResourceId"] = declared.id
         when = {"RestoreTime": moment.at} if moment.at else {"UseLatestRestorableTime": True}
         self._rds.restore_db_instance_to_point_in_time(**arguments, **when)
+
+    def restore_copies(
+        self, declared: Declared, target: str, backups_arn: str, moment: Moment, *, for_now: bool = False
+    ) -> None:
+        """Begin to restore copies of a server's backups in another region; ``for_now``: into one that goes again."""
+        arguments = restore_arguments(declared, target)
+        arguments["TargetDBInstanceIdentifier"] = arguments.pop("DBInstanceIdentifier")
+        if for_now:  # no standby, no protection, no backups of its own: they would only cost time
+            arguments |= {"MultiAZ": False, "DeletionProtection": False, "BackupRetentionPeriod": 0}
+        when = {"RestoreTime": moment.at} if moment.at else {"UseLatestRestorableTime": True}
+        self._rds.restore_db_instance_to_point_in_time(
+            SourceDBInstanceAutomatedBackupsArn=backups_arn, **arguments, **when
+        )
+
+    def find_snapshot(self, name: str) -> dict[str, Any] | None:
+        """The snapshot of a name, as RDS describes it; none where there is none."""
+        try:
+            return self._rds.describe_db_snapshots(DBSnapshotIdentifier=name)["DBSnapshots"][0]
+        except self._rds.exceptions.DBSnapshotNotFoundFault:
+            return None
+
+    def take_snapshot(self, identifier: str, name: str) -> None:
+        """Begin a snapshot of a server."""
+        self._rds.create_db_snapshot(
+            DBInstanceIdentifier=identifier, DBSnapshotIdentifier=name, Tags=[_origin(identifier)]
+        )
+
+    def copy_snapshot(self, name: str, copy: str, kms_key: str) -> None:
+        """Begin to copy a snapshot under another key."""
+        self._rds.copy_db_snapshot(
+            SourceDBSnapshotIdentifier=name, TargetDBSnapshotIdentifier=copy, KmsKeyId=kms_key, Tags=[_origin(name)]
+        )
+
+    def snapshot_available(self, name: str) -> None:
+        """Wait for a snapshot.
+
+        Raises:
+            RefusedError: It failed, or is gone.
+            PatienceError: It is not there in time.
+        """
+
+        def look() -> bool | None:
+            snapshot = self.find_snapshot(name)
+            status = str(snapshot["Status"]) if snapshot else "gone"
+            self._progress.say(f"snapshot {name}: {status}")
+            if status in ("failed", "gone"):
+                raise RefusedError(f"snapshot {name} is {status}; `aws rds describe-events` says why")
+            return True if status == "available" else None
+
+        until(
+            look,
+            what=f"snapshot {name} is available",
+            patience_seconds=RESTORE_PATIENCE_SECONDS,
+            pause_seconds=self._pause_seconds,
+        )
+
+    def remove_snapshot(self, name: str) -> None:
+        """Delete a snapshot."""
+        self._rds.delete_db_snapshot(DBSnapshotIdentifier=name)
 
     def complete(self, declared: Declared, identifier: str) -> None:
         """Give a restored server what a restore does not take."""
@@ -170,6 +230,10 @@ class Servers:
             patience_seconds=patience_seconds,
             pause_seconds=self._pause_seconds,
         )
+
+
+def _origin(name: str) -> dict[str, str]:
+    return {"Key": RESTORED_FROM, "Value": name}
 
 
 def _text(moment: Any) -> str:

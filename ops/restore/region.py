@@ -17,6 +17,7 @@ from ops.refusals import RefusedError
 from ops.restore.clients import aws, explained
 from ops.restore.copying import Tally, copy_bucket, differences, gib, surveyed
 from ops.restore.moving import moved
+from ops.restore.replica import Copies, copies_of, window_words
 from ops.stack import AsJson, Confirmed, InSandbox, Stack, StackName
 
 _To = Annotated[str, typer.Option("--to", help="The region that has the copies.")]
@@ -38,11 +39,17 @@ class Replica:
     bucket: str
 
 
-def replicas(stack: Stack, to: str, exists: Callable[[str], bool]) -> list[Replica]:
+def replicas(stack: Stack, to: str, exists: Callable[[str], bool], database: Copies | None = None) -> list[Replica]:
     """The copies that there are of a stack's buckets.
 
     Their names follow from those of the buckets, which end in the region; so they are known even where nothing of the
     lost region answers.
+
+    Args:
+        stack: The stack in the lost region.
+        to: The other one.
+        exists: Whether there is a bucket of a name.
+        database: Copies of the database's backups; where there are any, buckets may be without.
 
     Raises:
         RefusedError: There are none.
@@ -62,9 +69,17 @@ def replicas(stack: Stack, to: str, exists: Callable[[str], bool]) -> list[Repli
         for role, name in named.items()
         if name.endswith(f"-{region}") and exists(copied := f"{name.removesuffix(region)}{to}")
     ]
-    if not found:
+    if not found and database is None:
         raise RefusedError(f"no bucket of {stack.name} has a copy in {to}: objects.replicate was off, or --to is wrong")
     return found
+
+
+def database_copies(stack: Stack, to: str, rds: Callable[[], Any]) -> Copies | None:
+    """Copies of the database's backups in the other region; by the server's name, which begins its address."""
+    region = str(stack.output("region"))
+    if stack.output("cloud") != "aws" or to == region:
+        return None
+    return copies_of(rds(), str(stack.output("databaseHost")).partition(".")[0], region)
 
 
 def targets(into: Stack, to: str, found: list[Replica]) -> dict[str, str]:
@@ -100,9 +115,11 @@ def region_command(
     with explained("restore region"):
         lost = Stack.read(stack, sandbox=sandbox)
         s3 = aws("s3", to)
-        found = [one for one in replicas(lost, to, lambda name: _exists(s3, name)) if not only or one.role in only]
+        database = None if into else database_copies(lost, to, lambda: aws("rds", to))
+        there = replicas(lost, to, lambda name: _exists(s3, name), database)
+        found = [one for one in there if not only or one.role in only]
         if not into:
-            _plan(lost, to, found, s3, settings, json_output=json_output)
+            _plan(lost, to, found, s3, settings, database, json_output=json_output)
             return
         filled = targets(Stack.read(into, sandbox=sandbox), to, found)
         if not yes:
@@ -155,10 +172,25 @@ _STEPS: Final = """\
 3. pulumi up --stack {new}
 4. build and push the images of this checkout: registries are not copied
 5. python -m ops restore region --stack {stack} --to {to} --into {new} --yes
-6. the database and the vector store: docs/recovery.md#a-lost-region"""
+6. {database}
+7. the vector store: docs/recovery.md#a-lost-region"""
+_DATABASE: Final = """\
+python -m ops restore database --stack {new} --replica-of {stack} --yes
+   then what it prints: the restored server into the place of the empty one; and then, through a tunnel,
+   python -m ops restore locations --stack {new} --replica-of {stack} --database postgresql://…/mlflow --yes"""
+_NO_DATABASE: Final = "the database: there are no copies of its backups; docs/recovery.md#a-lost-region"
 
 
-def _plan(lost: Stack, to: str, found: list[Replica], s3: Any, settings: Path | None, *, json_output: bool) -> None:
+def _plan(
+    lost: Stack,
+    to: str,
+    found: list[Replica],
+    s3: Any,
+    settings: Path | None,
+    database: Copies | None,
+    *,
+    json_output: bool,
+) -> None:
     region, name = str(lost.output("region")), lost.name.rpartition("/")[2]
     file = Path(f"Pulumi.{name}.yaml")
     config: dict[str, Any] | None = None
@@ -176,14 +208,19 @@ def _plan(lost: Stack, to: str, found: list[Replica], s3: Any, settings: Path | 
         {"bucket": one.role, "from": one.bucket, **_facts(surveyed(s3, one.bucket))} for one in found
     ]
     if json_output:
-        console.print_json({"from": region, "to": to, "copies": copies, "settings": config, "lookAt": left})
+        backups = database.facts() if database else None
+        told = {"from": region, "to": to, "copies": copies, "database": backups, "settings": config, "lookAt": left}
+        console.print_json(told)
         return
     out = console.output()
     out.print(f"{lost.name} is in {region}; in {to} there are copies of")
     for one in copies:
         out.print(f"  {one['bucket']:8} {one['objects']:>9} objects {gib(one['bytes']):>12}  newest {one['newest']}")
+    if database:
+        out.print(f"  database {database.source}: {window_words(database)}", markup=False, soft_wrap=True)
     new = f"{name}-{to}"
-    out.print(_STEPS.format(new=new, region=region, to=to, stack=lost.name), markup=False)
+    sixth = (_DATABASE if database else _NO_DATABASE).format(new=new, stack=lost.name)
+    out.print(_STEPS.format(new=new, region=region, to=to, stack=lost.name, database=sixth), markup=False)
     if config is None:
         out.print(f"{file} is not here, so nothing is said of settings", markup=False)
     elif settings:

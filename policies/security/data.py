@@ -13,6 +13,7 @@ from policies.security.buckets import BUCKET, PARTS, Buckets
 from policies.view import UNKNOWN, Resource, at, document, is_true
 
 DATABASE: Final = "aws:rds/instance:Instance"
+DATABASE_COPIES: Final = "aws:rds/instanceAutomatedBackupsReplication:InstanceAutomatedBackupsReplication"
 DATABASE_PARAMETERS: Final = "aws:rds/parameterGroup:ParameterGroup"
 CACHE: Final = "aws:elasticache/replicationGroup:ReplicationGroup"
 FILES: Final = "aws:efs/fileSystem:FileSystem"
@@ -89,6 +90,7 @@ _KEYED: Final = {
     "aws:cloudwatch/logGroup:LogGroup": "kmsKeyId",
     "aws:secretsmanager/secret:Secret": "kmsKeyId",
     "aws:sns/topic:Topic": "kmsMasterKeyId",
+    DATABASE_COPIES: "kmsKeyId",
 }
 _REPOSITORY: Final = "aws:ecr/repository:Repository"
 
@@ -186,7 +188,7 @@ RULES: Final = (
     ),
     Rule(
         name="own-key", group="security", severity=Severity.MEDIUM, types=(*_KEYED, _REPOSITORY), resource=_own_key,
-        description="Logs, secrets, topics and images are encrypted with a key of the stack.",
+        description="Logs, secrets, topics, images and copied backups are encrypted with a key of the stack.",
     ),
     Rule(
         name="buckets-encrypted", group="security", severity=Severity.HIGH, types=_BUCKETS, stack=_buckets_encrypted,

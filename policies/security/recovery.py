@@ -10,7 +10,7 @@ from pydantic import Field
 
 from policies.registry import Context, Control, Finding, PolicyConfig, Rule, fsbp
 from policies.security.buckets import BUCKET, PARTS, Buckets
-from policies.security.data import CACHE, CLUSTER, DATABASE, FILES
+from policies.security.data import CACHE, CLUSTER, DATABASE, DATABASE_COPIES, FILES
 from policies.view import UNKNOWN, Resource, is_true
 
 KEY: Final = "aws:kms/key:Key"
@@ -77,7 +77,8 @@ class BackupConfig(PolicyConfig):
     """Backups.
 
     Attributes:
-        database_days: Days of database backups, at least; the architecture promises 7.
+        database_days: Days of database backups, and of their copies in another region, at least; the architecture
+            promises 7.
         cache_days: Days of cache snapshots, at least.
         files: Shared files must be backed up.
     """
@@ -93,6 +94,8 @@ def _backups(resource: Resource, context: Context) -> Iterator[str]:
         yield from _least(resource.get("backupRetentionPeriod"), config.database_days, "backupRetentionPeriod")
         if not is_true(resource.get("copyTagsToSnapshot")):
             yield "copyTagsToSnapshot must be true, or nobody knows whose snapshots they are"
+    elif resource.type == DATABASE_COPIES:
+        yield from _least(resource.get("retentionPeriod"), config.database_days, "retentionPeriod")
     elif resource.type == CACHE:
         if config.cache_days:
             yield from _least(resource.get("snapshotRetentionLimit"), config.cache_days, "snapshotRetentionLimit")
@@ -175,8 +178,8 @@ RULES: Final = (
         description="The Kubernetes audit log is on, and logs are kept for long enough.",
     ),
     Rule(
-        name="backups-kept", group="security", severity=Severity.HIGH, types=(DATABASE, CACHE, BACKUP_POLICY),
-        resource=_backups, config=BackupConfig, control=fsbp("RDS.11"),
+        name="backups-kept", group="security", severity=Severity.HIGH, resource=_backups,
+        types=(DATABASE, DATABASE_COPIES, CACHE, BACKUP_POLICY), config=BackupConfig, control=fsbp("RDS.11"),
         description="Database, cache and shared files are backed up for long enough.",
     ),
     Rule(

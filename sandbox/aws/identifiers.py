@@ -11,6 +11,7 @@ from typing import Final
 
 from sandbox.values import Properties
 
+_BASE32: Final = "abcdefghijklmnopqrstuvwxyz234567"
 ACCOUNT_ID: Final = "123456789012"  # the account number of AWS's own documentation
 
 
@@ -198,6 +199,11 @@ IDENTIFIED: Final[Mapping[str, Identified]] = {
         raw=lambda _: f"db-{secrets.token_hex(13).upper()}",
         new_id=lambda _inputs, raw: raw,
         arn=lambda place, i, _: place.arn("rds", f"db:{i['identifier']}"),
+    ),
+    "aws:rds/instanceAutomatedBackupsReplication:InstanceAutomatedBackupsReplication": Identified(
+        raw=lambda _: f"auto-backup:ab-{''.join(secrets.choice(_BASE32) for _ in range(39))}",
+        new_id=lambda _inputs, _raw: "",
+        arn=lambda place, _, raw: place.arn("rds", raw),
     ),
     "aws:rds/subnetGroup:SubnetGroup": _named("rds", _of("subgrp:{name}"), _field("name")),
     "aws:rds/parameterGroup:ParameterGroup": _named("rds", _of("pg:{name}"), _field("name")),

@@ -10,7 +10,7 @@ from sandbox.aws.data_sources import DATA_SOURCES, answer
 from sandbox.aws.identifiers import ACCOUNT_ID, Place, identified
 from sandbox.aws.outputs import COMPUTED, COUNTERS, text_for
 from sandbox.aws.replacements import REPLACING
-from sandbox.aws.rules import refusal_to_delete, refused_inputs
+from sandbox.aws.rules import refusal_to_create, refusal_to_delete, refused_inputs
 from sandbox.emulated import EmulatedProvider, decoded
 from sandbox.emulated_outputs import complete, updated
 from sandbox.provider import CheckFailure, ProviderError, Resource
@@ -112,6 +112,10 @@ class AwsProvider(EmulatedProvider):
     def more_failures(self, resource: Resource, inputs: Properties) -> Sequence[CheckFailure]:
         """Refuse what AWS refuses although the types are right."""
         return refused_inputs(resource.type, inputs)
+
+    def refuse_create(self, resource: Resource, inputs: Properties) -> str | None:
+        """Refuse what AWS refuses beside what is there: copies of backups without their server, or its own region."""
+        return refusal_to_create(resource.type, inputs, self._place(inputs).region, self._store.records)
 
     def refuse_delete(self, record: Record) -> str | None:
         """Refuse what AWS refuses: protection, missing snapshots, dependants."""

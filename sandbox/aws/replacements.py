@@ -231,6 +231,12 @@ REPLACING: Final[Mapping[str, Sequence[str]]] = {
         "timezone",
         "username",
     ),
+    "aws:rds/instanceAutomatedBackupsReplication:InstanceAutomatedBackupsReplication": (
+        "kmsKeyId",
+        "preSignedUrl",
+        "retentionPeriod",
+        "sourceDbInstanceArn",
+    ),
     "aws:rds/parameterGroup:ParameterGroup": (
         "description",
         "family",

@@ -113,6 +113,12 @@ ACTIONS: Final = (
         only="objects.replicate",
     ),
     Actions(
+        name="copies of database backups",
+        actions=_of("rds", "StartDBInstanceAutomatedBackupsReplication StopDBInstanceAutomatedBackupsReplication"),
+        resource="arn:aws:rds:{region}:{account}:db:{prefix}-postgres",
+        only="database.replicateBackups",
+    ),
+    Actions(
         name="database",
         actions=_of("rds", "CreateDBInstance DescribeDBInstances ModifyDBInstance DeleteDBInstance AddTagsToResource"),
         resource="arn:aws:rds:{region}:{account}:db:{prefix}-postgres",

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from ops.preflight.aws.account import Account, AwsError, tags_of
 from ops.preflight.aws.regions import Identity
-from ops.preflight.aws.resources import Kind, buckets, names
+from ops.preflight.aws.resources import Kind, buckets, copied, names
 from ops.preflight.model import Check, Finding
 from ops.preflight.target import Target
 
@@ -46,9 +46,10 @@ def checks(account: Account, target: Target, identity: Identity) -> Iterator[Che
     for kind, (word, look) in kinds.items():
         for name in names(target, kind):
             yield _check(word, name, look)
-    if target.settings.objects.replicate:
-        abroad = _Looks(account, target, identity, region=target.settings.aws.dr_region)
-        yield _check(f"key alias in {target.settings.aws.dr_region}", f"alias/{target.prefix}-objects", abroad.alias)
+    there = target.settings.aws.dr_region
+    abroad = _Looks(account, target, identity, region=there)
+    for domain in copied(target.settings):
+        yield _check(f"key alias in {there}", f"alias/{target.prefix}-{domain}", abroad.alias)
 
 
 def _check(word: str, name: str, look: _Look) -> Check:

@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from components.capacity.quotas import QUOTA_CODES, NodeRange, VcpuFamily, needs_of
 from components.settings import Settings
-from ops.preflight.aws.resources import BUCKETS, KEY_DOMAINS, REPLICATED
+from ops.preflight.aws.resources import BUCKETS, KEY_DOMAINS, REPLICATED, copied
 
 Counter = Literal[
     "vcpu.onDemandStandard",
@@ -204,8 +204,8 @@ def _keys(settings: Settings) -> Iterator[Need]:
         service="kms", code="L-C2F1777E", name="Customer Master Keys (CMKs)", amount=len(KEY_DOMAINS),
         region=settings.aws.region, counter="keys",
     )  # fmt: skip
-    if settings.objects.replicate:
+    if domains := copied(settings):
         yield Need(
-            service="kms", code="L-C2F1777E", name="Customer Master Keys (CMKs)", amount=1,
+            service="kms", code="L-C2F1777E", name="Customer Master Keys (CMKs)", amount=len(domains),
             region=settings.aws.dr_region, counter="keys",
         )  # fmt: skip

@@ -20,8 +20,13 @@ _SHOWN: Final = 6  # refused actions that a line names
 def checks(account: Account, target: Target, identity: Identity) -> Iterator[Check]:
     """One question for each kind of resource, and one for each dry run."""
     principal = _Principal(account, target, identity)
+    settings = target.settings
+    asked_for = {
+        "objects.replicate": settings.objects.replicate,
+        "database.replicateBackups": settings.database.has_replica(settings.objects),
+    }
     for wanted in ACTIONS:
-        if wanted.only != "objects.replicate" or target.settings.objects.replicate:
+        if not wanted.only or asked_for[wanted.only]:
             yield _simulated(account, target, identity, principal, wanted)
     tags = [{"Key": "stack", "Value": target.prefix}]
     for name, operation, kind, parameters in _DRY_RUNS:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ops.preflight.aws.account import Account
 from ops.preflight.aws.needs import GLOBAL_REGION
+from ops.preflight.aws.resources import copied
 from ops.preflight.model import Check, Finding
 from ops.preflight.target import Target
 
@@ -39,8 +40,10 @@ def checks(account: Account, target: Target, identity: Identity) -> Iterator[Che
     """Account, regions and zones."""
     settings = target.settings
     yield _account(target, identity)
-    for region in filter(None, (settings.aws.region, settings.aws.dr_region if settings.objects.replicate else "")):
+    for region in filter(None, (settings.aws.region, settings.aws.dr_region if copied(settings) else "")):
         yield _region(account, region)
+    if settings.database.has_replica(settings.objects):
+        yield backup_copies(account, settings.aws.region, settings.aws.dr_region)
     yield _zones(account, target)
 
 
@@ -76,6 +79,21 @@ def _region(account: Account, region: str) -> Check:
             yield check.finding("unknown", f"EC2 says {state or 'nothing'} about it")
 
     check = Check(group="region", subject=f"region {region}", ask=ask)
+    return check
+
+
+def backup_copies(account: Account, here: str, abroad: str) -> Check:
+    """RDS copies backups between some pairs of regions only; it is asked where the copies would be."""
+
+    def ask() -> Iterator[Finding]:
+        found = account.call("rds", "describe_source_regions", abroad, RegionName=here)["SourceRegions"]
+        if any(one.get("SupportsDBInstanceAutomatedBackupsReplication") for one in found):
+            yield check.finding("ok", f"from {here}")
+        else:
+            message = f"RDS copies no backups there from {here}"
+            yield check.finding("refused", message, remedy="another aws.drRegion, or database.replicateBackups: false")
+
+    check = Check(group="region", subject=f"copies of database backups in {abroad}", ask=ask)
     return check
 
 

@@ -6,11 +6,14 @@ longer than all of preflight. A test holds them against the graphs of the shippe
 
 from __future__ import annotations
 
-from typing import Final, Literal, get_args
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from components.contract import BucketRole
 from components.credentials import CATALOGUE
 from ops.preflight.target import Target
+
+if TYPE_CHECKING:
+    from components.settings import Settings
 
 Kind = Literal["bucket", "cluster", "database", "logGroup", "secret", "alias", "repository", "budget", "cacheRule"]
 
@@ -25,6 +28,12 @@ _CACHE_PATHS: Final = {
     "docker.io": "hub",
     "ghcr.io": "ghcr",
 }
+
+
+def copied(settings: Settings) -> tuple[str, ...]:
+    """What has copies in the second region, by the domain of their key; empty where nothing has."""
+    wanted = {"objects": settings.objects.replicate, "database": settings.database.has_replica(settings.objects)}
+    return tuple(domain for domain, is_copied in wanted.items() if is_copied)
 
 
 def buckets(target: Target, account_id: str) -> dict[str, str]:
