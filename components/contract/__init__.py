@@ -48,6 +48,8 @@ from components.contract.stores import (
     SecretStore,
     SecretStoreKind,
     SharedFiles,
+    StorePods,
+    StoreSoftware,
     object_keys_secret,
 )
 
@@ -91,6 +93,8 @@ __all__ = [
     "ServiceIdentity",
     "ServingPods",
     "SharedFiles",
+    "StorePods",
+    "StoreSoftware",
     "Taint",
     "object_keys_secret",
 ]

@@ -10,7 +10,7 @@ import pulumi
 
 from components.contract.cluster import Cluster
 from components.contract.identity import Identity
-from components.contract.stores import Cache, Database, ObjectStore, SecretStore, SharedFiles
+from components.contract.stores import Cache, Database, ObjectStore, SecretStore, SharedFiles, StorePods
 
 Exposure = Literal["internal", "internet-facing"]
 """From where a load balancer can be reached."""
@@ -84,6 +84,7 @@ class Foundation:
         region: Region or site; plain.
         dns: The DNS zone; none where the settings name none.
         model_hosting: The cloud's own service for model endpoints; none where there is none.
+        store_pods: Stores that run in the cluster, to be watched; empty where the cloud runs and watches them.
     """
 
     cloud: Literal["aws", "gcp", "onprem"]
@@ -99,3 +100,4 @@ class Foundation:
     load_balancers: LoadBalancers
     dns: DnsZone | None
     model_hosting: ModelHosting | None = None
+    store_pods: tuple[StorePods, ...] = ()

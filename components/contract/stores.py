@@ -142,3 +142,30 @@ class SecretStore:
     region: str
     entries: Mapping[str, SecretRef]
     account: str = ""
+
+
+StoreSoftware = Literal["cloudnative-pg", "seaweedfs", "valkey"]
+"""What stands in for a service of a cloud. Monitors and alerts know its metrics by this name, and not by a cloud's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StorePods:
+    """Pods of one part of a store that runs in the cluster: whoever watches them reads this. Everything here is plain.
+
+    Attributes:
+        software: What runs there.
+        part: Which part of it; empty where it has one.
+        namespace: Where they run.
+        labels: Labels that select them, and no job beside them.
+        port: Port of their metrics.
+        container: Container with that port, where the pod does not declare it; empty where it does.
+        servers: How many there are when all is well.
+    """
+
+    software: StoreSoftware
+    part: str = ""
+    namespace: str
+    labels: Mapping[str, str]
+    port: int
+    container: str = ""
+    servers: int = 1

@@ -14,14 +14,24 @@ import pulumi
 from pulumi_kubernetes import apps, core
 from pulumi_kubernetes.meta import v1 as meta
 
-from components.contract import SecretRef
+from components.contract import SecretRef, StorePods
 from components.credentials import Credential, Generated
 from components.kept import Kept
+from components.onprem import watched
 from components.onprem.authority import Authority
-from components.onprem.names import CACHE_PORT, STORES
+from components.onprem.names import CACHE_METRICS_PORT, CACHE_PORT, STORES
 from components.onprem.rooms import Rooms
 from components.onprem.secrets import Secrets
-from components.platform.confinement import container_security, mount, pod_security, scratch, secret_files
+from components.platform.confinement import (
+    container_security,
+    from_secret,
+    mount,
+    plain,
+    pod_security,
+    resources,
+    scratch,
+    secret_files,
+)
 from components.versions import IMAGES
 
 _NAME: Final = "cache"
@@ -30,6 +40,7 @@ _USER: Final = 999  # `valkey` of the image
 _MOUNTS: Final = "/run/secrets/valkey"
 _TLS_SECRET: Final = "cache-tls"
 _AUTH_SECRET: Final = "cache-auth"
+_TOKEN: Final = "token"
 
 CREDENTIAL: Final = Credential(
     purpose="cache-auth",
@@ -67,6 +78,7 @@ class Cache(pulumi.ComponentResource):
     port: pulumi.Output[int]
     auth: SecretRef
     ca_certificates: pulumi.Output[str]
+    pods: tuple[StorePods, ...]
 
     def __init__(self, name: str, args: CacheArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("llmops:onprem:Cache", name, None, opts)
@@ -80,7 +92,7 @@ class Cache(pulumi.ComponentResource):
         secret = core.v1.Secret(
             f"{name}-auth",
             metadata=meta.ObjectMetaArgs(name=_AUTH_SECRET, namespace=namespace),
-            string_data={"valkey.conf": settings},
+            string_data={"valkey.conf": settings, _TOKEN: kept.values["token"]},
             opts=child,
         )
         service = core.v1.Service(
@@ -140,7 +152,8 @@ class Cache(pulumi.ComponentResource):
                                     mount("tls", f"{_MOUNTS}/tls", read_only=True),
                                     mount("data", "/data"),
                                 ],
-                            )
+                            ),
+                            _exporter(),
                         ],
                         volumes=[
                             secret_files("auth", _AUTH_SECRET),
@@ -156,7 +169,38 @@ class Cache(pulumi.ComponentResource):
         self.port = server.id.apply(lambda _: CACHE_PORT)
         self.auth = kept.ref
         self.ca_certificates = args.authority.certificate
+        self.pods = watched.of_cache(_NAME)
         self.register_outputs({"host": self.host, "port": self.port, "auth": self.auth.key})
+
+
+def _exporter() -> core.v1.ContainerArgs:
+    """What turns the server's own figures into metrics; it asks as any client does, with TLS and the token."""
+    return core.v1.ContainerArgs(
+        name="metrics",
+        image=IMAGES["redis-exporter"],
+        env=[
+            *plain(
+                {
+                    "REDIS_ADDR": f"rediss://localhost:{CACHE_PORT}",
+                    "REDIS_EXPORTER_TLS_CA_CERT_FILE": f"{_MOUNTS}/tls/ca.crt",
+                    "REDIS_EXPORTER_WEB_LISTEN_ADDRESS": f":{CACHE_METRICS_PORT}",
+                    "REDIS_EXPORTER_CONFIG_COMMAND": "-",  # INFO has all that is asked for; CONFIG can change things
+                }
+            ),
+            from_secret("REDIS_PASSWORD", _AUTH_SECRET, _TOKEN),
+        ],
+        ports=[core.v1.ContainerPortArgs(name="metrics", container_port=CACHE_METRICS_PORT)],
+        # Only whether it listens: metrics that cannot be had are no reason to take the server out of its Service.
+        readiness_probe=core.v1.ProbeArgs(
+            tcp_socket=core.v1.TCPSocketActionArgs(port=CACHE_METRICS_PORT), period_seconds=10
+        ),
+        liveness_probe=core.v1.ProbeArgs(
+            tcp_socket=core.v1.TCPSocketActionArgs(port=CACHE_METRICS_PORT), period_seconds=30
+        ),
+        resources=resources("10m", "32Mi", "128Mi"),
+        security_context=container_security(),
+        volume_mounts=[mount("tls", f"{_MOUNTS}/tls", read_only=True)],
+    )
 
 
 def _versions(*secrets: core.v1.Secret) -> pulumi.Output[str]:

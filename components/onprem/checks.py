@@ -9,6 +9,7 @@ from typing import Final
 from components.contract import GPU_MODEL_LABEL, GPU_TAINT, ROLE_LABEL
 from components.onprem.facts import ClusterFacts, Node
 from components.onprem.files import NFS_DRIVER, SCALE_DRIVER
+from components.onprem.names import OPERATORS
 from components.settings import Settings
 from components.settings.nodes import GPU_ROLES, NodeGroupSettings
 from components.versions import KUBERNETES_SUPPORTED
@@ -26,6 +27,7 @@ def problems(facts: ClusterFacts, settings: Settings) -> list[str]:
         *_storage(facts, settings),
         *_network(facts, settings),
         *_kind(facts, settings),
+        *_metrics(facts, settings),
     ]
 
 
@@ -105,3 +107,18 @@ def _kind(facts: ClusterFacts, settings: Settings) -> Iterator[str]:
     is_openshift = _OPENSHIFT in facts.api_groups
     if is_openshift != settings.onprem.openshift:
         yield f"onprem.openshift: the cluster is {'OpenShift' if is_openshift else 'not OpenShift'}"
+
+
+_METRICS: Final = "v1beta1.metrics.k8s.io"
+
+
+def _metrics(facts: ClusterFacts, settings: Settings) -> Iterator[str]:
+    """Two servers of one API do not go together: the later one takes it from the other, and gives it back to nobody."""
+    path, there = "onprem.metricsServer.kind", facts.metrics_api
+    if settings.onprem.installs_metrics_server:
+        if there is not None and there.namespace != OPERATORS:
+            yield f"{path}: {there.service or 'the API server'} serves {_METRICS} already; set present"
+    elif there is None:
+        yield f"{path}: nobody serves {_METRICS}; set install, or install a metrics-server"
+    elif not there.available:
+        yield f"{path}: {there.service} serves {_METRICS} and is not available: kubectl describe apiservice {_METRICS}"

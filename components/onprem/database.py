@@ -12,17 +12,20 @@ from pulumi_kubernetes.apiextensions import CustomResource
 from pulumi_kubernetes.meta import v1 as meta
 
 from components.charts import release
-from components.contract import SecretRef
+from components.contract import SecretRef, StorePods
 from components.credentials import Credential, Generated
+from components.onprem import watched
 from components.onprem.authority import Authority
 from components.onprem.names import DATABASE_PORT, OPERATORS, STORES
 from components.onprem.objects import Backup
 from components.onprem.rooms import Rooms
 from components.onprem.secrets import Secrets
+from components.settings.onprem_stores import ArchiveSettings
 from components.versions import IMAGES
 
 _API: Final = "postgresql.cnpg.io/v1"
 _CLUSTER: Final = "database"
+_ORIGIN: Final = "origin"
 _TLS_SECRET: Final = "database-tls"
 _OWNER_SECRET: Final = "database-owner"
 _KEYS_SECRET: Final = "database-backup-keys"
@@ -46,6 +49,7 @@ class DatabaseArgs:
         authority: Signs the server's certificate.
         secrets: Keeps the administrator's credentials.
         backup: Where backups go.
+        archive: Which folder there is its own, and which one it begins with.
         storage_class: Class of its disks.
         engine_version: Major version of PostgreSQL.
         storage_gib: Disk of each server in GiB.
@@ -62,6 +66,7 @@ class DatabaseArgs:
     authority: Authority
     secrets: Secrets
     backup: Backup
+    archive: ArchiveSettings
     storage_class: str
     engine_version: str
     storage_gib: int
@@ -81,6 +86,7 @@ class Database(pulumi.ComponentResource):
     port: pulumi.Output[int]
     admin: SecretRef
     ca_certificates: pulumi.Output[str]
+    pods: tuple[StorePods, ...]
 
     def __init__(self, name: str, args: DatabaseArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("llmops:onprem:Database", name, None, opts)
@@ -150,7 +156,13 @@ class Database(pulumi.ComponentResource):
         self.port = cluster.id.apply(lambda _: DATABASE_PORT)
         self.admin = kept.ref
         self.ca_certificates = args.authority.certificate
+        self.pods = watched.of_database(_CLUSTER, servers=servers(args))
         self.register_outputs({"host": self.host, "port": self.port, "admin": self.admin.key})
+
+
+def servers(args: DatabaseArgs) -> int:
+    """How many there are: one, or the leader and two that follow."""
+    return 3 if args.highly_available else 1
 
 
 def hosts() -> list[str]:
@@ -167,14 +179,12 @@ def cluster_spec(args: DatabaseArgs) -> dict[str, Any]:
     """
     memory = f"{args.memory_mib}Mi"
     spec: dict[str, Any] = {
-        "instances": 3 if args.highly_available else 1,
+        "instances": servers(args),
         "imageName": image(args.engine_version),
         "enableSuperuserAccess": False,
         "enablePDB": args.highly_available,  # of a single server it would hold up every drain
         "primaryUpdateStrategy": "unsupervised",
-        "bootstrap": {
-            "initdb": {"database": "platform", "owner": "platform", "secret": {"name": _OWNER_SECRET}},
-        },
+        "bootstrap": bootstrap(args.archive),
         # No superuser: what the administrator of a managed server may do, and no more.
         "managed": {
             "roles": [
@@ -213,23 +223,42 @@ def cluster_spec(args: DatabaseArgs) -> dict[str, Any]:
         "backup": {
             "target": "prefer-standby",
             "retentionPolicy": f"{args.backup_retention_days}d",
-            "barmanObjectStore": {
-                "destinationPath": args.backup.url,
-                "endpointURL": f"https://{args.backup.endpoint}",
-                "endpointCA": {"name": _KEYS_SECRET, "key": "ca.crt"},
-                "s3Credentials": {
-                    "accessKeyId": {"name": _KEYS_SECRET, "key": "accessKey"},
-                    "secretAccessKey": {"name": _KEYS_SECRET, "key": "secretKey"},
-                },
-                "wal": {"compression": "gzip"},
-                "data": {"compression": "gzip"},
-            },
+            "barmanObjectStore": object_store(args, args.archive.name),
         },
     }
+    if args.archive.recover_from:
+        spec["externalClusters"] = [
+            {"name": _ORIGIN, "barmanObjectStore": object_store(args, args.archive.recover_from)}
+        ]
     if args.highly_available:
         # A commit waits for one of the two others; with both away it does not wait, and the server goes on.
         spec["postgresql"]["synchronous"] = {"method": "any", "number": 1, "dataDurability": "preferred"}
     return spec
+
+
+def object_store(args: DatabaseArgs, archive: str) -> dict[str, Any]:
+    """The place of one server's base backups and log."""
+    return {
+        "destinationPath": args.backup.url,
+        "endpointURL": f"https://{args.backup.endpoint}",
+        "endpointCA": {"name": _KEYS_SECRET, "key": "ca.crt"},
+        "s3Credentials": {
+            "accessKeyId": {"name": _KEYS_SECRET, "key": "accessKey"},
+            "secretAccessKey": {"name": _KEYS_SECRET, "key": "secretKey"},
+        },
+        "wal": {"compression": "gzip"},
+        "data": {"compression": "gzip"},
+        "serverName": archive,
+    }
+
+
+def bootstrap(archive: ArchiveSettings) -> dict[str, Any]:
+    """How the server begins: empty, or with what an earlier one left. Read once, when the Cluster is made."""
+    owner = {"database": "platform", "owner": "platform", "secret": {"name": _OWNER_SECRET}}
+    if not archive.recover_from:
+        return {"initdb": owner}
+    target = {"recoveryTarget": {"targetTime": archive.recover_to}} if archive.recover_to else {}
+    return {"recovery": {"source": _ORIGIN, **owner, **target}}
 
 
 def image(engine_version: str) -> str:

@@ -62,6 +62,24 @@ class Node:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MetricsApi:
+    """Who serves ``metrics.k8s.io``.
+
+    Attributes:
+        service: Namespace and name of the Service; empty where the API server does it itself.
+        available: It answers.
+    """
+
+    service: str
+    available: bool
+
+    @property
+    def namespace(self) -> str:
+        """Where it runs."""
+        return self.service.partition("/")[0]
+
+
+@dataclass(frozen=True, kw_only=True)
 class ClusterFacts:
     """What was found.
 
@@ -74,6 +92,7 @@ class ClusterFacts:
         api_groups: Groups of the API, by which operators are told.
         api_server_addresses: Addresses of the API servers.
         may_create_namespaces: The kubeconfig's user is allowed to do what the program does first.
+        metrics_api: Who serves ``metrics.k8s.io``; none where nobody does.
     """
 
     version: str
@@ -84,6 +103,7 @@ class ClusterFacts:
     api_groups: frozenset[str]
     api_server_addresses: tuple[str, ...]
     may_create_namespaces: bool
+    metrics_api: MetricsApi | None = None
 
 
 def read(kubeconfig: str, context: str = "") -> ClusterFacts:
@@ -139,7 +159,22 @@ def read(kubeconfig: str, context: str = "") -> ClusterFacts:
                 )
             ),
             may_create_namespaces=bool(allowed.ok and allowed.json().get("status", {}).get("allowed")),
+            metrics_api=metrics_api(
+                get("/apis/apiregistration.k8s.io/v1/apiservices/v1beta1.metrics.k8s.io", optional=True)
+            ),
         )
+
+
+def metrics_api(raw: Mapping[str, Any]) -> MetricsApi | None:
+    """Who serves it, by the APIService; ``raw`` is empty where there is none."""
+    if not raw:
+        return None
+    service: Mapping[str, str] = raw.get("spec", {}).get("service") or {}
+    conditions = {one["type"]: one["status"] for one in raw.get("status", {}).get("conditions", [])}
+    return MetricsApi(
+        service=f"{service.get('namespace', '')}/{service.get('name', '')}" if service else "",
+        available=conditions.get("Available") == "True",
+    )
 
 
 def _node(raw: Mapping[str, Any]) -> Node:

@@ -19,6 +19,7 @@ from components.onprem.facts import ClusterFacts, UnreachableError, find_kubecon
 from components.onprem.files import Files, FilesArgs
 from components.onprem.identity import KeyRing, Keys, OnPremIdentity
 from components.onprem.load_balancers import MetalLb, MetalLbArgs
+from components.onprem.metrics_server import MetricsServer, MetricsServerArgs
 from components.onprem.names import OBJECTS_HOST, SECRETS
 from components.onprem.objects import Backup, Objects, ObjectsArgs, bucket
 from components.onprem.openshift import Admission, OpenShift, OpenShiftArgs
@@ -79,6 +80,7 @@ class OnPremFoundation(pulumi.ComponentResource):
                 balancers=here.load_balancer.kind == "metallb",
                 kubernetes_version=settings.cluster.kubernetes_version,
                 outside=networks.cloud_apis,
+                metrics_server=here.installs_metrics_server,
             ),
             child,
         )
@@ -112,6 +114,7 @@ class OnPremFoundation(pulumi.ComponentResource):
                 authority=authority,
                 secrets=secrets,
                 backup=store.database_backup(self),
+                archive=here.database_archive,
                 storage_class=here.storage.block_class,
                 engine_version=settings.database.engine_version,
                 storage_gib=settings.database.storage_gib,
@@ -158,6 +161,14 @@ class OnPremFoundation(pulumi.ComponentResource):
                     rooms=rooms,
                     settings=here.openshift_options,
                     gpus=any(shape.gpus for group in settings.node_groups for shape in settings.shapes(group)),
+                ),
+                child,
+            )
+        if here.installs_metrics_server:
+            MetricsServer(
+                f"{name}-metrics-server",
+                MetricsServerArgs(
+                    rooms=rooms, authority=authority, settings=here.metrics_server, highly_available=several
                 ),
                 child,
             )
@@ -232,6 +243,7 @@ class OnPremFoundation(pulumi.ComponentResource):
             ),
             load_balancers=balancers,
             dns=None,
+            store_pods=(*database.pods, *cache.pods, *store.pods),
         )
         self.register_outputs({"clusterName": self.result.cluster.name})
 
@@ -249,6 +261,7 @@ class _Store:
         ca: Certificates that sign its own (PEM).
         ready: What must exist before it answers.
         elsewhere: Another store, for backups.
+        pods: Its pods; none outside of the cluster.
     """
 
     endpoint: str
@@ -259,6 +272,7 @@ class _Store:
     ca: pulumi.Input[str]
     ready: tuple[pulumi.Resource, ...]
     elsewhere: Backup | None
+    pods: tuple[contract.StorePods, ...] = ()
 
     def database_backup(self, parent: pulumi.Resource) -> Backup:
         """Where the database's backups go: elsewhere, where there is such a place."""
@@ -343,6 +357,7 @@ def _store(
         ca=authority.certificate,
         ready=objects.ready,
         elsewhere=elsewhere,
+        pods=objects.pods,
     )
 
 

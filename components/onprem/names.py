@@ -25,6 +25,16 @@ OBJECTS_PORT: Final = 8443
 DATABASE_PORT: Final = 5432
 CACHE_PORT: Final = 6379
 
+DATABASE_METRICS_PORT: Final = 9187
+CACHE_METRICS_PORT: Final = 9121
+OBJECTS_METRICS_PORT: Final = 9327
+OBJECTS_METRICS_PORT_OF_ONE: Final = 9324
+"""Ports of the stores' metrics: of CloudNativePG's instances, of Valkey's exporter, and the chart's own of SeaweedFS,
+whose single server has another one than the parts of several."""
+
+METRICS_SERVER: Final = "metrics-server"
+"""Name of metrics-server's release, of its Service and of what its pods are labelled with."""
+
 TRUST: Final = "llmops-trust"
 """ConfigMap, in every namespace, with the certificates to trust."""
 

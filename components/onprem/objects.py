@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import pulumi
-from pulumi_kubernetes import core
+from pulumi_kubernetes import core, policy
 from pulumi_kubernetes.meta import v1 as meta
 
 from components.buckets import ROLES
 from components.charts import release
-from components.contract import Bucket, BucketRole
+from components.contract import Bucket, BucketRole, StorePods
+from components.onprem import watched
 from components.onprem.authority import Authority
 from components.onprem.names import OBJECTS_HOST, OBJECTS_PORT, STORES
 from components.onprem.rooms import Rooms
@@ -27,6 +28,8 @@ _IDENTITIES_KEY: Final = "seaweedfs_s3_config"  # what the chart looks for
 _CERTIFICATES: Final = "/etc/llmops-tls"
 _USER: Final = 1000  # `seaweed` of the image
 _LABELS: Final = {"app.kubernetes.io/name": "seaweedfs", "app.kubernetes.io/instance": _RELEASE}
+# A line of the masters' default scripts, which neither image nor chart brings; the leader runs it every 17 minutes.
+_MAINTENANCE: Final = "volume.fix.replication -apply"
 _VOLUME_MIB: Final = 1024  # a bucket takes several volumes when it is first written to: small ones waste less
 
 
@@ -87,6 +90,7 @@ class Objects(pulumi.ComponentResource):
 
     buckets: Mapping[BucketRole, Bucket]
     ready: tuple[pulumi.Resource, ...]
+    pods: tuple[StorePods, ...]
 
     def __init__(self, name: str, args: ObjectsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("llmops:onprem:Objects", name, None, opts)
@@ -109,6 +113,7 @@ class Objects(pulumi.ComponentResource):
         versions = pulumi.Output.all(
             *(one.metadata.apply(lambda known: str(known.resource_version or "")) for one in (certificate, identities))
         ).apply(lambda known: ",".join(map(str, known)))
+        self.pods = watched.of_objects(_RELEASE, servers=args.servers)
         server = release(
             f"{name}-release",
             "seaweedfs",
@@ -130,6 +135,17 @@ class Objects(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, depends_on=[server]),
         )
         self.buckets = {role: bucket(f"{args.prefix}-{role}", after=server.id) for role in ROLES}
+        # The chart has none. The one server, and the one index of names, would hold up every drain.
+        for part in self.pods:
+            if part.servers > 1:
+                policy.v1.PodDisruptionBudget(
+                    f"{name}-{part.part}",
+                    metadata=meta.ObjectMetaArgs(name=f"{_SERVICE}-{part.part}", namespace=namespace),
+                    spec=policy.v1.PodDisruptionBudgetSpecArgs(
+                        max_unavailable=1, selector=meta.LabelSelectorArgs(match_labels=part.labels)
+                    ),
+                    opts=child,
+                )
         self.ready = (server, service)
         self.register_outputs({"buckets": {role: found.name for role, found in self.buckets.items()}})
 
@@ -202,6 +218,8 @@ def values(args: ObjectsArgs, versions: pulumi.Input[str]) -> dict[str, Any]:
         "data": {**disk, "size": "5Gi"},
         "logs": {},
         "resources": small,
+        # What lay on a server that is lost has one copy left; without this nobody makes the second one again.
+        "extraEnvironmentVars": {"WEED_MASTER_MAINTENANCE_SCRIPTS": _MAINTENANCE},
         **secured,
     }
     chosen["volume"] |= {

@@ -11,14 +11,34 @@ from pulumi_kubernetes import core, networking
 from pulumi_kubernetes.meta import v1 as meta
 
 from components.contract import AddressRange, Networks
-from components.onprem.names import BALANCERS, CACHE_PORT, DATABASE_PORT, OBJECTS_PORT, OPERATORS, SECRETS, STORES
+from components.onprem.names import (
+    BALANCERS,
+    CACHE_METRICS_PORT,
+    CACHE_PORT,
+    DATABASE_METRICS_PORT,
+    DATABASE_PORT,
+    METRICS_SERVER,
+    OBJECTS_METRICS_PORT,
+    OBJECTS_METRICS_PORT_OF_ONE,
+    OBJECTS_PORT,
+    OPERATORS,
+    SECRETS,
+    STORES,
+)
 from components.platform.namespaces import label_value
+from components.platform.openings import SCRAPER
 
 Level = Literal["restricted", "privileged"]
 
 _PLATFORM: Final = {"app.kubernetes.io/part-of": "llmops"}
 _STATUS_PORT: Final = 8000  # of PostgreSQL's instances, for the operator (CloudNativePG, "Networking")
-_METRICS_PORTS: Final = (9187, 9324, 9327)
+_METRICS_PORTS: Final = (
+    DATABASE_METRICS_PORT,
+    CACHE_METRICS_PORT,
+    OBJECTS_METRICS_PORT,
+    OBJECTS_METRICS_PORT_OF_ONE,
+)
+_KUBELET_PORT: Final = 10250  # metrics-server's own port is the same
 _WEBHOOK_PORTS: Final = (9443,)
 # The settings size what runs here; nothing of it takes a GPU.
 _HARD: Final = {"requests.nvidia.com/gpu": "0"}
@@ -35,6 +55,7 @@ class RoomsArgs:
         balancers: Whether MetalLB gets a namespace.
         kubernetes_version: Pod Security is judged by the rules of this minor version.
         outside: Where an object store outside of the cluster is; backups of the database go there.
+        metrics_server: Whether metrics-server runs beside the operators.
     """
 
     networks: Networks
@@ -43,6 +64,7 @@ class RoomsArgs:
     balancers: bool
     kubernetes_version: str
     outside: tuple[AddressRange, ...]
+    metrics_server: bool
 
 
 class Rooms(pulumi.ComponentResource):
@@ -119,6 +141,7 @@ def policies_of(title: str, args: RoomsArgs) -> dict[str, Any]:
     if title == OPERATORS:
         return {
             "default-deny": closed,
+            **({METRICS_SERVER: _of_metrics_server(networks)} if args.metrics_server else {}),
             "ways": {
                 "podSelector": {},
                 "policyTypes": ["Ingress", "Egress"],
@@ -144,13 +167,27 @@ def policies_of(title: str, args: RoomsArgs) -> dict[str, Any]:
             "ingress": [
                 {"from": [clients], "ports": _ports((DATABASE_PORT, CACHE_PORT, OBJECTS_PORT))},
                 {"from": [_namespace(OPERATORS)], "ports": _ports((DATABASE_PORT, _STATUS_PORT))},
-                {"from": [_namespace("monitoring")], "ports": _ports(_METRICS_PORTS)},
+                {"from": [_reader()], "ports": _ports(_METRICS_PORTS)},
                 {"from": inside},
             ],
             # An instance of PostgreSQL asks the API server who of them leads.
             "egress": [*_dns(networks), *_api(networks), {"to": inside}, *outside],
         },
     }
+
+
+def _of_metrics_server(networks: Networks) -> dict[str, Any]:
+    """The control plane asks it, and it asks every kubelet; servers of the control plane have one too."""
+    return {
+        "podSelector": {"matchLabels": {"app.kubernetes.io/name": METRICS_SERVER}},
+        "policyTypes": ["Ingress", "Egress"],
+        "ingress": [{"from": _blocks(networks.control_plane), "ports": _ports((_KUBELET_PORT,))}],
+        "egress": [{"to": _blocks((*networks.nodes, *networks.control_plane)), "ports": _ports((_KUBELET_PORT,))}],
+    }
+
+
+def _reader() -> dict[str, Any]:
+    return {**_namespace(SCRAPER.namespace), "podSelector": {"matchLabels": dict(SCRAPER.labels)}}
 
 
 def _dns(networks: Networks) -> list[dict[str, Any]]:

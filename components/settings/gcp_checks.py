@@ -35,6 +35,7 @@ SECTIONS: Final = frozenset(
 _LABEL_KEY: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _LABEL_VALUE: Final = re.compile(r"[a-z0-9_-]{1,63}")
 _POOL_NAME: Final = 40
+_NETWORKS: Final = 50
 # Cloud SQL, "Machine types": shared-core, custom (Enterprise) and predefined (Enterprise Plus).
 _TIER: Final = re.compile(r"db-(f1-micro|g1-small|custom-\d+-\d+|perf-optimized-N-\d+)")
 
@@ -52,6 +53,7 @@ def problems(settings: Settings) -> Iterator[tuple[str, str]]:
         _replication,
         _people,
         _files,
+        _api_server,
         _pipelines,
         _controllers,
     ):
@@ -181,6 +183,18 @@ def _replication(settings: Settings) -> Iterator[tuple[str, str]]:
 def _files(settings: Settings) -> Iterator[tuple[str, str]]:
     if len(settings.files.access_points) > 1:
         yield "files.accessPoints", "must name one: an instance of Filestore has one share"
+    # Filestore, "Service tiers": steps of 256 GiB, above 10 TiB of 2.5 TiB.
+    size = settings.gcp.files_capacity_gib
+    step = 2560 if size > 10240 else 256
+    if size % step:
+        yield "gcp.filesCapacityGib", f"must be a multiple of {step} there; got {size}"
+
+
+def _api_server(settings: Settings) -> Iterator[tuple[str, str]]:
+    """GKE API, ``MasterAuthorizedNetworksConfig.cidrBlocks``: 50 networks, of which two are the stack's own."""
+    given = len(settings.cluster.public_access_cidrs)
+    if given > _NETWORKS - 2:
+        yield "cluster.publicAccessCidrs", f"must name at most {_NETWORKS - 2} networks; got {given}"
 
 
 def _pipelines(settings: Settings) -> Iterator[tuple[str, str]]:

@@ -10,9 +10,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from components.capacity import NodeShape
 from components.settings.base import Cidr, Name, Section
-
-Host = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:\d{2,5})?$")]
-"""A DNS name or an address, with a port where it is not 443."""
+from components.settings.onprem_stores import ArchiveSettings, Host, OnPremObjectSettings, StoreSizeSettings, size
 
 StorageClass = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
 
@@ -149,79 +147,6 @@ class OnPremFileSettings(Section):
         return self
 
 
-class StoreSizeSettings(Section):
-    """What one server of a store in the cluster may use; requests and, for memory, the limit.
-
-    Attributes:
-        cpu_millicores: CPU requested.
-        memory_mib: Memory in MiB, requested and the limit.
-    """
-
-    cpu_millicores: Annotated[int, Field(ge=50)] = 500
-    memory_mib: Annotated[int, Field(ge=256)] = 1024
-
-
-def _size(cpu_millicores: int, memory_mib: int) -> StoreSizeSettings:
-    return StoreSizeSettings.model_validate({"cpuMillicores": cpu_millicores, "memoryMib": memory_mib})
-
-
-class SecondStoreSettings(Section):
-    """Another object store, elsewhere, for backups: one in the same cluster is lost together with it.
-
-    Its keys are the stack's secret ``onprem:backupKeys``.
-
-    Attributes:
-        endpoint: Host of its S3 API; TLS is spoken.
-        bucket: A bucket that exists.
-        region: What requests are signed for.
-    """
-
-    endpoint: Host
-    bucket: Annotated[str, Field(min_length=3, max_length=63)]
-    region: str = "us-east-1"
-
-
-class OnPremObjectSettings(Section):
-    """The object store.
-
-    Attributes:
-        kind: ``in-cluster`` runs SeaweedFS (docs/decisions/0015); ``existing`` uses a store that is there, such as
-            Ceph or StorageGRID, with the keys of the stack's secret ``onprem:objectKeys``.
-        endpoint: ``existing``: host of its S3 API; TLS is spoken.
-        region: What requests are signed for.
-        bucket_prefix: What bucket names begin with; empty for ``<project>-<stack>``. With ``existing`` the buckets
-            ``<prefix>-data``, ``-models`` … must exist.
-            Every workload signs with the same key: what separates workloads there is the store's own business.
-        ca: ``existing``: PEM certificates that sign the server's, where no public authority does.
-        servers: ``in-cluster``: servers with disks. Three or more keep two copies of everything.
-        disk_gib: ``in-cluster``: disk of each server.
-        size: ``in-cluster``: what one server may use.
-        backup: Where backups go; unset for the same store, which is lost together with the cluster.
-    """
-
-    kind: Literal["in-cluster", "existing"] = "in-cluster"
-    endpoint: Host | Literal[""] = ""
-    region: str = "us-east-1"
-    bucket_prefix: Annotated[str, Field(pattern=r"^([a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?)?$")] = ""
-    ca: str = ""
-    servers: Annotated[int, Field(ge=1, le=64)] = 1
-    disk_gib: Annotated[int, Field(ge=20)] = 500
-    size: StoreSizeSettings = _size(500, 2048)
-    backup: SecondStoreSettings | None = None
-
-    @model_validator(mode="after")
-    def _an_existing_store_can_be_reached(self) -> OnPremObjectSettings:
-        if self.kind == "existing" and not self.endpoint:
-            raise ValueError("kind existing needs endpoint")
-        return self
-
-    @model_validator(mode="after")
-    def _copies_are_on_different_servers(self) -> OnPremObjectSettings:
-        if self.kind == "in-cluster" and self.servers == 2:
-            raise ValueError("servers: must be 1 (one copy) or at least 3 (two copies and a majority); got 2")
-        return self
-
-
 def _address_range(value: str) -> str:
     try:
         first, dash, last = value.partition("-")
@@ -261,6 +186,30 @@ class OnPremRegistrySettings(Section):
 
     host: Host | Literal[""] = ""
     prefix: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._/-]*$")] = "llmops"
+
+
+class MetricsServerSettings(Section):
+    """Who serves ``metrics.k8s.io``, which HorizontalPodAutoscalers and ``kubectl top`` read.
+
+    Attributes:
+        kind: ``install`` installs metrics-server; ``present`` relies on what the cluster has, and the check looks for
+            it. Unset: ``present`` on OpenShift, which brings its own, else ``install``.
+        kubelet_ca: PEM certificates that sign kubelets' serving certificates; empty for the cluster's own authority,
+            which signs them where kubelets have ``serverTLSBootstrap: true`` and their requests are approved.
+        trust_any_kubelet: Take metrics from whoever answers at a node's address, without a look at its certificate.
+            Only for clusters whose kubelets sign for themselves, which is kubeadm's default: somebody in the nodes'
+            network could then make autoscalers see what they want. No credential is lost by it that pods have.
+    """
+
+    kind: Literal["install", "present"] | None = None
+    kubelet_ca: str = ""
+    trust_any_kubelet: bool = False
+
+    @model_validator(mode="after")
+    def _kubelets_are_known_in_one_way(self) -> MetricsServerSettings:
+        if self.kubelet_ca and self.trust_any_kubelet:
+            raise ValueError("kubeletCa and trustAnyKubelet exclude each other: set one of them")
+        return self
 
 
 class GroupSettings(Section):
@@ -303,10 +252,12 @@ class OnPremSettings(Section):
         storage: Storage classes.
         files: Shared files.
         database: What one PostgreSQL server may use; the rest is in ``database``.
+        database_archive: Where it archives to, and what it is recovered from.
         cache: What one Valkey server may use; the rest is in ``cache``.
         objects: The object store.
         load_balancer: Addresses for services.
         registry: Where our own images are.
+        metrics_server: Who serves ``metrics.k8s.io``.
         groups: Groups of the cluster's sign-in.
         openshift: The cluster is OpenShift.
         openshift_options: What OpenShift does its own way.
@@ -319,11 +270,13 @@ class OnPremSettings(Section):
     network: OnPremNetworkSettings = OnPremNetworkSettings()
     storage: StorageSettings = StorageSettings()
     files: OnPremFileSettings = OnPremFileSettings()
-    database: StoreSizeSettings = _size(1000, 4096)
-    cache: StoreSizeSettings = _size(250, 1024)
+    database: StoreSizeSettings = size(1000, 4096)
+    database_archive: ArchiveSettings = ArchiveSettings()
+    cache: StoreSizeSettings = size(250, 1024)
     objects: OnPremObjectSettings = OnPremObjectSettings()
     load_balancer: LoadBalancerSettings = LoadBalancerSettings()
     registry: OnPremRegistrySettings = OnPremRegistrySettings()
+    metrics_server: MetricsServerSettings = MetricsServerSettings()
     groups: GroupSettings = GroupSettings()
     openshift: bool = False
     openshift_options: OpenShiftSettings = OpenShiftSettings()
@@ -342,6 +295,17 @@ class OnPremSettings(Section):
         if value.kind == "metallb" and not value.addresses:
             raise ValueError("addresses: must name free addresses for kind metallb")
         return value
+
+    @model_validator(mode="after")
+    def _openshift_keeps_its_own_metrics_server(self) -> OnPremSettings:
+        if self.openshift and self.metrics_server.kind == "install":
+            raise ValueError("metricsServer.kind: must be present on OpenShift, which serves metrics.k8s.io itself")
+        return self
+
+    @property
+    def installs_metrics_server(self) -> bool:
+        """Whether metrics-server comes with the stack."""
+        return (self.metrics_server.kind or ("present" if self.openshift else "install")) == "install"
 
     @property
     def shapes(self) -> dict[str, NodeShape]:

@@ -40,6 +40,10 @@ class RegistryDrillSettings(Section):
         overdue_days: Without a drill that passed for this long it is told (``DrillMissed``).
         models: Registered models with an alias whose files are read, at most.
         model_mib: What is read of the files of each in MiB; beyond it only names and sizes are compared.
+        load_alias: Of the versions with this alias the newest is loaded: MLflow's description, configuration, tokenizer
+            and every tensor. Where none has it, the newest that is ready and within ``load_gib``.
+        load_gib: Up to which size in GiB that model is read through; of a larger one the headers and sizes of its
+            weights alone.
         dump_gib: Room for the dump in GiB: compressed, about a fifth of the database.
         objective: What a recovery may take and lose. The point is that of the database service, whose log is saved
             every five minutes; no drill in the cluster sees it.
@@ -50,6 +54,8 @@ class RegistryDrillSettings(Section):
     overdue_days: Days = 9
     models: Annotated[int, Field(ge=0, le=100)] = 3
     model_mib: Annotated[int, Field(ge=1, le=10_240)] = 512
+    load_alias: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")] = "production"
+    load_gib: Annotated[int, Field(ge=0, le=2000)] = 40
     dump_gib: Annotated[int, Field(ge=1, le=200)] = 5
     objective: RecoveryObjective = _objective(60, 5)
 

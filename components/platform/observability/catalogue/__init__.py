@@ -14,6 +14,7 @@ from components.platform.observability.catalogue import (
     learning,
     models,
     observability,
+    stores,
     traffic,
 )
 from components.platform.observability.catalogue.model import Metric, Source
@@ -29,6 +30,7 @@ _ALL: Final = (
     *drills.METRICS,
     *traffic.METRICS,
     *observability.METRICS,
+    *stores.METRICS,
 )
 
 METRICS: Final[Mapping[str, Metric]] = {series: metric for metric in _ALL for series in metric.series}

@@ -23,6 +23,8 @@ METRICS: Final = metrics(
         "recovery_drill_seconds": "drill objective",
         "recovery_drill_objective_seconds": "drill objective",
         "recovery_drill_checks": "drill result",
+        "recovery_drill_step_seconds": "drill step",
+        "recovery_drill_amount": "drill of",
     },
 )
 """Every metric of this part."""

@@ -8,7 +8,7 @@ import pulumi
 from pulumi_kubernetes.apiextensions import CustomResource
 from pulumi_kubernetes.meta import v1 as meta
 
-from components.platform.observability.monitors import learning, observers, servers, systems
+from components.platform.observability.monitors import learning, observers, servers, stores, systems
 from components.platform.observability.monitors.model import API, NAMESPACE, Monitor
 from components.platform.openings import SCRAPER, Opening, Pods
 from components.platform.site import Site
@@ -24,6 +24,7 @@ def monitors(site: Site) -> tuple[Monitor, ...]:
         *observers.of_others(site),
         *systems.of_platform(site),
         *learning.of_learning(site),
+        *stores.of_stores(site),
     )
 
 
@@ -36,6 +37,7 @@ def scraped_here(site: Site) -> Iterator[Opening]:
         for namespace in one.namespaces:
             target = Pods(namespace=namespace, labels=one.labels)
             yield Opening(source=SCRAPER, target=target, ports=(one.port,), why=f"Metrics: {_lower(one.why)}")
+    yield from stores.ways_to_stores(site)
 
 
 def _lower(sentence: str) -> str:

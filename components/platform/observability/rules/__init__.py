@@ -22,6 +22,7 @@ from components.platform.observability.rules import (
     pipelines,
     recovery,
     scheduling,
+    stores,
     training,
 )
 from components.platform.observability.rules.facts import (
@@ -73,6 +74,7 @@ def groups(facts: SiteFacts, objectives: Sequence[ModelObjective] = ()) -> tuple
         *training.groups(facts),
         *pipelines.groups(facts),
         *data.groups(facts),
+        *stores.groups(facts),
         *scheduling.groups(facts),
         *money.groups(facts),
         *gateway.groups(facts),

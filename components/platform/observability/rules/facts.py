@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from components.contract import StorePods
 from components.platform.site import Site
 from components.settings.platform import PlatformSettings
 
@@ -69,12 +70,14 @@ class SiteFacts:
         spot_pools: Labels of the nodes of each spot group.
         teams: Names of the teams.
         highly_available: Whether controllers have replicas.
+        stores: Stores that run in the cluster; none where a cloud runs them.
     """
 
     settings: PlatformSettings
     spot_pools: Sequence[Mapping[str, str]] = ()
     teams: Sequence[str] = ()
     highly_available: bool = field(default=True)
+    stores: Sequence[StorePods] = ()
 
     @classmethod
     def of(cls, site: Site) -> SiteFacts:
@@ -84,6 +87,7 @@ class SiteFacts:
             spot_pools=tuple(_ours(pool.labels) for pool in site.foundation.cluster.pools if pool.spot),
             teams=tuple(team.name for team in site.teams),
             highly_available=site.highly_available,
+            stores=site.foundation.store_pods,
         )
 
 

@@ -25,6 +25,7 @@ Page = Literal[
     "pipelines",
     "recovery",
     "scheduling",
+    "stores",
     "training",
 ]
 """Pages of ``docs/runbooks``. An alert's section has its name."""
