@@ -14,8 +14,8 @@ OBJECTIVES: Final = "llmops/recovery-objectives"
 DATABASE: Final = "registry_drill"
 """Database that registries are restored into, and the user that owns it. It is empty between drills."""
 
-SUFFIX: Final = "_drill"
-"""End of the names of collections that a drill restores, and removes."""
+SUFFIX: Final = "_recovery_drill"
+"""End of the names of collections that a drill restores, and removes. No collection of anybody else may have it."""
 
 REGISTRY: Final = "registry-drill"
 """CronJob of the registry's drill."""

@@ -42,6 +42,7 @@ _WORK: Final = "/work"
 _CA: Final = "/etc/database-ca"
 _BACKUP_CONFIGURATION: Final = "/etc/milvus-backup"
 _MILVUS_PORT: Final = 19530
+_ENDING_SECONDS: Final = 120
 _RECORDS_URL: Final = f"https://kubernetes.default.svc/api/v1/namespaces/{RECORDS_NAMESPACE}/configmaps/{RECORDS}"
 
 
@@ -50,7 +51,9 @@ def programs(*names: str) -> dict[str, str]:
     return {name: (_FOLDER / name).read_text() for name in names}
 
 
-def registry_pod(site: Site, scratch_database: DatabaseAccess, *, source: str, account: str) -> core.v1.PodSpecArgs:
+def registry_pod(
+    site: Site, scratch_database: DatabaseAccess, *, source: str, account: str, deadline_seconds: int
+) -> core.v1.PodSpecArgs:
     """Dumps the registry, restores it into the scratch database, and compares.
 
     Args:
@@ -58,6 +61,7 @@ def registry_pod(site: Site, scratch_database: DatabaseAccess, *, source: str, a
         scratch_database: Where it is restored; its user may read the source.
         source: Database of the living registry, on the same server.
         account: Service account.
+        deadline_seconds: How long a drill may take.
     """
     settings = site.settings.drills.registry
     address = [
@@ -74,11 +78,29 @@ def registry_pod(site: Site, scratch_database: DatabaseAccess, *, source: str, a
         security_context=container_security(),
         volume_mounts=mounts,
     )
+    program = ["python", f"{_PROGRAMS_FOLDER}/drill_registry.py"]
+    with_program = [*mounts, mount("programs", _PROGRAMS_FOLDER, read_only=True)]
+    claim = core.v1.ContainerArgs(
+        name="claim",
+        image=IMAGES["mlflow"],  # for its Python; nothing of MLflow is loaded
+        command=program,
+        env=plain(
+            {
+                "STEP": "claim",
+                "WORK": _WORK,
+                "DEADLINE_SECONDS": _deadline(deadline_seconds),
+                **_objective(settings.objective),
+            }
+        ),
+        resources=resources("10m", "32Mi", "128Mi"),
+        security_context=container_security(),
+        volume_mounts=with_program,
+    )
     uri = pulumi.Output.format("postgresql://{0}:{1}/{2}", scratch_database.host, scratch_database.port, DATABASE)
     compare = core.v1.ContainerArgs(
         name="compare",
         image=IMAGES["mlflow"],
-        command=["python", f"{_PROGRAMS_FOLDER}/drill_registry.py"],
+        command=program,
         working_dir="/tmp",
         env=[
             *address,
@@ -86,45 +108,49 @@ def registry_pod(site: Site, scratch_database: DatabaseAccess, *, source: str, a
                 {
                     **storage_environment(site),
                     **_objective(settings.objective),
+                    "STEP": "compare",
                     "ONLY_CLEAN": "false",
                     "RESTORED_URI": uri,
                     "MODELS": str(settings.models),
                     "MODEL_BYTES": str(settings.model_mib * 1024 * 1024),
+                    "LOAD_ALIAS": settings.load_alias,
+                    "LOAD_BYTES": str(settings.load_gib * 1024**3),
                     "MLFLOW_TRACKING_URI": TRACKING_URI,
                 }
             ),
             from_secret("MLFLOW_TRACKING_USERNAME", JOBS_SECRET, "username"),
             from_secret("MLFLOW_TRACKING_PASSWORD", JOBS_SECRET, "password"),
         ],
-        # MLflow's modules; of a file of a model one piece at a time.
+        # MLflow's modules, and a tokenizer that is parsed; of other files of a model one piece at a time.
         resources=resources("100m", "256Mi", "1Gi"),
         security_context=container_security(),
-        volume_mounts=[*mounts, mount("programs", _PROGRAMS_FOLDER, read_only=True)],
+        volume_mounts=with_program,
     )
     return _pod(
-        [restore],
+        [claim, restore],
         compare,
         nodes=site.system_nodes,
         account=account,
         volumes=[
             scratch("work", f"{settings.dump_gib}Gi"),
-            scratch("tmp", f"{settings.model_mib + 512}Mi"),
+            scratch("tmp", "512Mi"),
             secret_files("ca", scratch_database.ca_secret_name),
         ],
     )
 
 
-def vectors_pod(site: Site, *, account: str) -> core.v1.PodSpecArgs:
+def vectors_pod(site: Site, *, account: str, deadline_seconds: int) -> core.v1.PodSpecArgs:
     """Restores the last backup of Milvus under other names, and compares."""
     settings = site.settings.drills.vectors
     password = from_secret("MILVUS_PASSWORD", ROOT_SECRET, "password")
-    common = {"WORK": _WORK, "SUFFIX": SUFFIX}
+    common = {"WORK": _WORK, "SUFFIX": SUFFIX, "FILTER": ",".join(settings.collections)}
     compare_environment = [
         password,
         *plain(
             {
                 **common,
                 **_objective(settings.objective),
+                "DEADLINE_SECONDS": _deadline(deadline_seconds),
                 "MILVUS_URL": f"http://{RELEASE}:{_MILVUS_PORT}",
                 "QUESTIONS": str(settings.questions),
                 "LEAST_OVERLAP": str(settings.least_overlap),
@@ -137,12 +163,12 @@ def vectors_pod(site: Site, *, account: str) -> core.v1.PodSpecArgs:
     mounts = [mount("work", _WORK), mount("tmp", "/tmp")]
     with_program = [*mounts, mount("programs", _PROGRAMS_FOLDER, read_only=True)]
 
-    def compare(name: str, *, only_clean: str) -> core.v1.ContainerArgs:
+    def compare(name: str, *, step: str) -> core.v1.ContainerArgs:
         return core.v1.ContainerArgs(
             name=name,
             image=IMAGES["mlflow"],  # for its Python; nothing of MLflow is loaded
             command=program,
-            env=[*compare_environment, *plain({"ONLY_CLEAN": only_clean, "KEEP": ""})],
+            env=[*compare_environment, *plain({"STEP": step, "ONLY_CLEAN": "false", "KEEP": ""})],
             resources=resources("50m", "64Mi", "512Mi"),
             security_context=container_security(),
             volume_mounts=with_program,
@@ -159,7 +185,6 @@ def vectors_pod(site: Site, *, account: str) -> core.v1.PodSpecArgs:
                     **common,
                     "CONFIGURATION": f"{_BACKUP_CONFIGURATION}/backup.yaml",
                     "BACKUP": "",  # the last one of the daily job
-                    "FILTER": ",".join(settings.collections),
                     "ONLY_CLEAN": "false",
                 }
             ),
@@ -169,9 +194,8 @@ def vectors_pod(site: Site, *, account: str) -> core.v1.PodSpecArgs:
         volume_mounts=[*mounts, mount("configuration", _BACKUP_CONFIGURATION, read_only=True)],
     )
     return _pod(
-        # What a drill left behind that was killed would be in the way of the restore.
-        [compare("clean", only_clean="true"), restore],
-        compare("compare", only_clean="false"),
+        [compare("clean", step="begin"), restore],
+        compare("compare", step="compare"),
         nodes={ROLE_LABEL: "cpu"},
         account=account,
         volumes=[
@@ -180,6 +204,11 @@ def vectors_pod(site: Site, *, account: str) -> core.v1.PodSpecArgs:
             config_files("configuration", "milvus-backup"),
         ],
     )
+
+
+def _deadline(seconds: int) -> str:
+    """How long a claim is good: a pod whose time is over still has that of its end."""
+    return str(seconds + _ENDING_SECONDS)
 
 
 def _objective(objective: RecoveryObjective) -> dict[str, str]:
@@ -215,7 +244,7 @@ def _pod(
     )
     pod.init_containers = list(before)
     pod.automount_service_account_token = True  # it writes what it found into one ConfigMap
-    pod.termination_grace_period_seconds = 120  # to drop what it restored
+    pod.termination_grace_period_seconds = _ENDING_SECONDS  # to drop what it restored
     return pod
 
 
@@ -225,8 +254,11 @@ def _pod(
 REGISTRY_SCRIPT: Final = r"""
 set -u
 [ "$ONLY_CLEAN" = true ] && exit 0
-rm -f "$WORK"/failed "$WORK"/dump
+rm -f "$WORK"/failed "$WORK"/dump "$WORK"/steps
 failed() { { echo "$1"; tail -n 5 "$WORK/said"; } > "$WORK/failed"; cat "$WORK/said"; exit 0; }
+# Hundredths of a second since the machine's start: a clock that is set does not change them.
+now() { read -r up _ < /proc/uptime; echo "${up%.*}${up#*.}"; }
+took() { printf '%d.%02d\n' $((($2 - $1) / 100)) $((($2 - $1) % 100)); }
 run() {
   psql --no-psqlrc --quiet --tuples-only --no-align --field-separator="$(printf '\t')" --set=ON_ERROR_STOP=1 "$@"
 }
@@ -257,16 +289,25 @@ SELECT json_build_object(
 COMMIT;
 SQL
 
+SIZE="SELECT coalesce(sum(pg_total_relation_size(format('public.%I', tablename)::regclass)), 0)
+  FROM pg_tables WHERE schemaname = 'public'"
 run --file="$WORK/empty.sql" > "$WORK/said" 2>&1 || failed "the scratch database could not be emptied"
+began=$(now)
 run --set=work="$WORK" --dbname="$SOURCE" --file="$WORK/dump.sql" > "$WORK/said" 2>&1 ||
   failed "the registry could not be read"
 [ -s "$WORK/dump" ] || failed "the registry could not be dumped"
-began=$(date +%s)
+echo "dump $(took "$began" "$(now)")" >> "$WORK/steps"
+wc -c < "$WORK/dump" > "$WORK/dump-bytes"
+began=$(now)
 pg_restore --exit-on-error --no-owner --no-privileges --dbname="$PGDATABASE" "$WORK/dump" > "$WORK/said" 2>&1 ||
   failed "the dump could not be restored"
-echo $(($(date +%s) - began)) > "$WORK/seconds"
+took "$began" "$(now)" > "$WORK/seconds"
+echo "restore $(cat "$WORK/seconds")" >> "$WORK/steps"
 rm -f "$WORK/dump"
+began=$(now)
 run --file="$WORK/count.sql" > "$WORK/restored" 2> "$WORK/said" || failed "the restored registry could not be read"
+run --command="$SIZE" > "$WORK/restored-bytes" 2> "$WORK/said" || failed "the restored registry could not be measured"
+echo "compare $(took "$began" "$(now)")" >> "$WORK/steps"
 """
 
 # The tool writes its answers to standard error. Names of daily backups sort by time.
@@ -274,8 +315,11 @@ VECTORS_SCRIPT: Final = r"""
 set -u
 PATH="/app:$PATH"
 [ "$ONLY_CLEAN" = true ] && exit 0
-rm -f "$WORK/failed"
+rm -f "$WORK/failed" "$WORK/steps"
 failed() { { echo "$1"; tail -n 5 "$WORK/said"; } > "$WORK/failed"; cat "$WORK/said"; exit 0; }
+# Hundredths of a second since the machine's start: a clock that is set does not change them.
+now() { read -r up _ < /proc/uptime; echo "${up%.*}${up#*.}"; }
+took() { printf '%d.%02d\n' $((($2 - $1) / 100)) $((($2 - $1) % 100)); }
 if [ -z "$BACKUP" ]; then
   milvus-backup --config "$CONFIGURATION" list > "$WORK/said" 2>&1 || failed "backups could not be listed"
   BACKUP="$(grep -x 'daily_[0-9]\{8\}_[0-9]\{6\}' "$WORK/said" | sort | tail -n 1)"
@@ -284,8 +328,9 @@ fi
 echo "$BACKUP" > "$WORK/backup"
 set -- restore --name "$BACKUP" --suffix "$SUFFIX" --rebuild_index
 if [ -n "$FILTER" ]; then set -- "$@" --filter "$FILTER"; fi
-began=$(date +%s)
+began=$(now)
 milvus-backup --config "$CONFIGURATION" "$@" > "$WORK/said" 2>&1 || failed "$BACKUP could not be restored"
-echo $(($(date +%s) - began)) > "$WORK/seconds"
+took "$began" "$(now)" > "$WORK/seconds"
+echo "restore $(cat "$WORK/seconds")" > "$WORK/steps"
 cat "$WORK/said"
 """

@@ -228,7 +228,7 @@ class Drills(pulumi.ComponentResource):
                 depends_on=[*site.namespaces[_SYSTEM], *access.ready, *args.experiments_ready],
             ),
         )
-        pod = registry_pod(site, access, source=_SOURCE, account=REGISTRY)
+        pod = registry_pod(site, access, source=_SOURCE, account=REGISTRY, deadline_seconds=_REGISTRY_SECONDS)
         drill = self._job(
             f"{name}-registry",
             REGISTRY,
@@ -238,7 +238,10 @@ class Drills(pulumi.ComponentResource):
             schedule=site.settings.drills.registry.schedule,
             deadline_seconds=_REGISTRY_SECONDS,
             grants=_REGISTRY_GRANTS,
-            programs_of=("drill_report.py", "drill_registry.py"),
+            programs_of=(
+                *("drill_report.py", "drill_claim.py", "drill_registry.py"),
+                *("drill_model.py", "drill_objects.py", "drill_weights.py"),
+            ),
             after=[rights, *access.ready],
         )
         return [rights, drill]
@@ -250,11 +253,11 @@ class Drills(pulumi.ComponentResource):
             VECTORS,
             _DATA,
             site,
-            vectors_pod(site, account=VECTORS),
+            vectors_pod(site, account=VECTORS, deadline_seconds=_VECTORS_SECONDS),
             schedule=site.settings.drills.vectors.schedule,
             deadline_seconds=_VECTORS_SECONDS,
             grants=RESTORE_GRANTS,
-            programs_of=("drill_report.py", "drill_vectors.py"),
+            programs_of=("drill_report.py", "drill_claim.py", "drill_vectors.py"),
             after=args.vectors_ready,
         )
         return [drill]

@@ -15,8 +15,8 @@ from components.platform.drill_names import JOBS, OBJECTIVES, RECORDS, RECORDS_N
 from components.platform.pods import drill_report
 from components.platform.pods.drill_report import Drill
 from ops import console
-from ops.drill.cluster import planned, rehearse
-from ops.jobs import Cluster, finished, job_of, named
+from ops.drill.cluster import leftovers, planned, rehearse, sweep
+from ops.jobs import Cluster, finished, job_of, named, outcome
 from ops.progress import Progress
 from ops.pulumi import EngineError
 from ops.refusals import RefusedError, explained
@@ -104,7 +104,10 @@ def status_command(stack: StackName = "", sandbox: InSandbox = False, as_json: A
     """What the last drill of each kind found."""
     with explained("drill status"), Stack.read(stack, sandbox=sandbox).kubeconfig() as path:
         data: Mapping[str, str] = _records(Cluster(path)).get("data") or {}
-        _show([json.loads(text) for name, text in sorted(data.items()) if name.endswith(".json")], as_json=as_json)
+        kept = [(name, _parsed(text)) for name, text in sorted(data.items()) if name.endswith(".json")]
+        for name in (name for name, record in kept if not record):
+            console.complain(f"{RECORDS_NAMESPACE}/{RECORDS} {name} cannot be read; the next drill writes it anew")
+        _show([record for _, record in kept if record], as_json=as_json)
 
 
 def _records(cluster: Cluster) -> dict[str, Any]:
@@ -119,6 +122,15 @@ def _records(cluster: Cluster) -> dict[str, Any]:
         raise RefusedError(f"drills are not installed (platform.drills.enabled): {error}") from None
 
 
+def _parsed(text: str) -> dict[str, Any]:
+    """A record; empty where it is none."""
+    try:
+        found: dict[str, Any] = json.loads(text)
+    except ValueError:
+        return {}
+    return found if "drill" in found else {}
+
+
 def _in_cluster(cluster: Cluster, name: str, *, yes: bool) -> dict[str, Any] | None:
     """Run a drill's own CronJob now; a drill that is stopped here is cleaned up there."""
     namespace, cronjob = JOBS[name]
@@ -128,37 +140,57 @@ def _in_cluster(cluster: Cluster, name: str, *, yes: bool) -> dict[str, Any] | N
         raise RefusedError(f"no drill of the {name} is installed (platform.drills.{name}.enabled): {error}") from None
     job = job_of(template, named(cronjob), {})
     title = job["metadata"]["name"]
+    if running := _running(cluster, namespace, cronjob):
+        raise RefusedError(f"job {namespace}/{running} is such a drill, and has not ended: wait for it, or delete it")
     if not yes:
         console.complain(f"would run a job of {namespace}/{cronjob} now; --yes does it")
         return None
     progress = Progress()
+    _freed(cluster, name)
     cluster.create(job)
     try:
         finished(cluster, namespace, title, patience_seconds=_PATIENCE_SECONDS, progress=progress)
     except BaseException:  # Ctrl-C too: what the pod has restored must not stay
-        _stopped(cluster, namespace, title, template, progress)
+        _stopped(cluster, name, title, template, progress)
         raise
     data: Mapping[str, str] = _records(cluster).get("data") or {}
-    record = json.loads(data.get(f"{name}.json", "{}"))
-    if record.get("startedAt", 0) < _created(job, cluster):
+    record = _parsed(data.get(f"{name}.json", "{}"))
+    # By its pod, whose name begins with the job's: clocks of nodes and of the API server differ.
+    if not str(record.get("pod", "")).startswith(f"{title}-"):
         raise RefusedError(f"the job ended without a word: kubectl -n {namespace} logs job/{title} --all-containers")
     return record
 
 
-def _created(job: Mapping[str, Any], cluster: Cluster) -> float:
-    """When the cluster made a Job: records of before are of another drill."""
-    metadata = job["metadata"]
-    made = cluster.get(metadata["namespace"], "job", metadata["name"])["metadata"]["creationTimestamp"]
-    return datetime.fromisoformat(made.replace("Z", "+00:00")).timestamp()
+def _running(cluster: Cluster, namespace: str, cronjob: str) -> str:
+    """A job of this drill that has not ended: by its schedule, or of somebody else's command; empty for none."""
+    label = "app.kubernetes.io/name"
+    jobs = (one for one in cluster.all(namespace, "job") if one["metadata"].get("labels", {}).get(label) == cronjob)
+    return next((one["metadata"]["name"] for one in jobs if outcome(one) is None), "")
 
 
-def _stopped(cluster: Cluster, namespace: str, title: str, template: Mapping[str, Any], progress: Progress) -> None:
+def _freed(cluster: Cluster, name: str) -> None:
+    """Let the next drill begin where no other is under way: one that was killed did not say that it is over.
+
+    The claim stays, and says that something was left behind.
+    """
+    claim = f"{name}.claim"
+    if claim in (_records(cluster).get("data") or {}):
+        over = json.dumps({"pod": "", "until": 0})
+        cluster.patch(RECORDS_NAMESPACE, "configmap", RECORDS, {"data": {claim: over}})
+
+
+def _stopped(cluster: Cluster, name: str, title: str, template: Mapping[str, Any], progress: Progress) -> None:
     """Stop a drill, and have another pod of it do nothing but clean up."""
+    namespace, _ = JOBS[name]
+    cleaning = f"{title}-clean"
     progress.say("stopped: cleans up")
     cluster.delete(namespace, "job", title)
-    cleaning = job_of(template, f"{title}-clean", {"ONLY_CLEAN": "true"})
-    cluster.create(cleaning)
-    finished(cluster, namespace, f"{title}-clean", patience_seconds=_CLEANING_SECONDS, progress=progress)
+    _freed(cluster, name)
+    cluster.create(job_of(template, cleaning, {"ONLY_CLEAN": "true"}))
+    end = finished(cluster, namespace, cleaning, patience_seconds=_CLEANING_SECONDS, progress=progress)
+    if end != "Complete":
+        told = f"kubectl -n {namespace} logs job/{cleaning} --all-containers"
+        console.complain(f"what was restored could not be removed: {told}; the next drill removes it before it begins")
 
 
 def _of_cluster(cluster: Cluster, backup: str, namespace: str, *, yes: bool) -> dict[str, Any] | None:
@@ -166,19 +198,23 @@ def _of_cluster(cluster: Cluster, backup: str, namespace: str, *, yes: bool) -> 
     if OBJECTIVES not in annotations:
         raise RefusedError("the stack declares no objectives; `pulumi up` of this version of the program first")
     objectives = json.loads(annotations[OBJECTIVES])
-    wanted = planned(cluster, backup, namespace, datetime.now(UTC))
+    now = datetime.now(UTC)
+    wanted, left = planned(cluster, backup, namespace, now), leftovers(cluster, now)
     if not yes:
         told = f"would restore objects of {namespace} of {wanted.backup.name} as {wanted.target}, and remove them"
-        console.complain(f"{told}; --yes does it")
+        more = f"; before it would remove {', '.join(left)}, left by drills that were killed" if left else ""
+        console.complain(f"{told}{more}; --yes does it")
         return None
     drill = Drill(
         name="cluster",
         time_objective_seconds=objectives["timeSeconds"],
         point_objective_seconds=objectives["pointSeconds"],
     )
-    rehearse(cluster, wanted, drill, Progress())
+    progress = Progress()
+    sweep(cluster, left, progress)
+    rehearse(cluster, wanted, drill, progress)
     data: Mapping[str, str] = _records(cluster).get("data") or {}
-    record = drill.record(json.loads(data.get("cluster.json", "{}")))
+    record = drill.record(_parsed(data.get("cluster.json", "{}")))
     cluster.patch(RECORDS_NAMESPACE, "configmap", RECORDS, {"data": {"cluster.json": json.dumps(record)}})
     if os.environ.get("MLFLOW_TRACKING_URI"):
         drill_report.log(record)
@@ -230,6 +266,14 @@ def _show(records: list[dict[str, Any]], *, as_json: bool) -> None:
         table.add_row(one["drill"], word, one["source"], ended, *measured, str(len(one["checks"])))
     console.output().print(table)
     for one in records:
+        # Records of before this was measured have none of it.
+        took = [f"{name} {seconds:.1f} s" for name, seconds in one.get("steps", {}).items()]
+        much = [f"{amount} {what}" for what, amount in one.get("amounts", {}).items()]
+        if told := "; ".join(", ".join(some) for some in (took, much) if some):
+            console.output().print(f"{one['drill']}: {told}", markup=False)
+        if loaded := one.get("loaded"):
+            which = f"{loaded['model']} version {loaded['version']}"
+            console.output().print(f"{one['drill']}: loaded {which} ({loaded['depth']})", markup=False)
         for problem in problems(one):
             console.output().print(problem, markup=False)
 

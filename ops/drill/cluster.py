@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any, Final, cast
 
 from components.platform.pods.drill_report import Drill
 from ops.jobs import Cluster
-from ops.progress import Progress
+from ops.progress import PatienceError, Progress
 from ops.refusals import RefusedError
 from ops.restore.cluster import NAMESPACE as VELERO
 from ops.restore.cluster import RESTORES, Backup, RestoreRequest, backups, chosen_of, read_only, run
@@ -29,6 +30,8 @@ KINDS: Final = (
 """What is restored: nothing that a controller would run, balance or give people rights by."""
 
 _PATIENCE_SECONDS: Final = 1800.0
+_MOMENT: Final = "%Y%m%d%H%M%S"
+_TARGET: Final = re.compile(r"drill-.+-\d{14}")
 _MADE_ANEW: Final = frozenset(
     {
         # Made in every namespace by the control plane and the mesh; Velero finds them there and leaves them.
@@ -80,9 +83,30 @@ def planned(cluster: Cluster, backup: str, namespace: str, now: datetime) -> Clu
     """
     chosen = chosen_of(backups(cluster), backup, (namespace,))
     # Names of namespaces have 63 characters at most.
-    return ClusterDrill(
-        backup=chosen, namespace=namespace, target=f"drill-{namespace[:40]}-{now.strftime('%Y%m%d%H%M%S')}"
-    )
+    return ClusterDrill(backup=chosen, namespace=namespace, target=f"drill-{namespace[:40]}-{now.strftime(_MOMENT)}")
+
+
+def leftovers(cluster: Cluster, now: datetime) -> list[str]:
+    """Namespaces of drills that were killed: copies of a namespace's Secrets, which nobody would remove.
+
+    Each is known by its Restore, which a drill removes last. One that may still be under way is none.
+    """
+    found: list[str] = []
+    for one in cluster.all(VELERO, RESTORES):
+        name: str = one["metadata"]["name"]
+        mapped: Mapping[str, str] = one["spec"].get("namespaceMapping") or {}
+        ours = _TARGET.fullmatch(name) and list(mapped.values()) == [name]
+        if ours and (now - _time(one["metadata"]["creationTimestamp"])).total_seconds() > 2 * _PATIENCE_SECONDS:
+            found.append(name)
+    return found
+
+
+def sweep(cluster: Cluster, names: Sequence[str], progress: Progress) -> None:
+    """Remove what drills left that were killed."""
+    for name in names:
+        progress.say(f"removes {name}, which a drill left that was killed")
+        cluster.delete("", "namespace", name)
+        cluster.delete(VELERO, RESTORES, name)
 
 
 def rehearse(
@@ -96,20 +120,24 @@ def rehearse(
     """Restore, compare, and clean up whatever happens: an error and Ctrl-C too."""
     drill.source = planned.backup.name
     if planned.backup.started:
-        drill.recovery_point_seconds = drill.started_at - planned.backup.started.timestamp()
+        # The clock of this machine and the cluster's may differ.
+        drill.recovery_point_seconds = max(0.0, drill.started_at - planned.backup.started.timestamp())
     try:
         with read_only(cluster):
-            began = time.monotonic()
-            phase = run(cluster, planned.request, progress, patience_seconds=_PATIENCE_SECONDS, sleep=sleep)
-            drill.recovery_time_seconds = time.monotonic() - began
+            with drill.step("restore"):
+                phase = run(cluster, planned.request, progress, patience_seconds=_PATIENCE_SECONDS, sleep=sleep)
+            drill.recovery_time_seconds = drill.steps["restore"]
         drill.check("the restore came to its end", phase, passed=phase == "Completed")
-        living, restored = (objects(cluster, one) for one in (planned.namespace, planned.target))
-        compare(drill, living, restored, planned.backup.started or datetime.now(UTC))
-    except (StackError, RefusedError) as error:
+        with drill.step("compare"):
+            living, restored = (objects(cluster, one) for one in (planned.namespace, planned.target))
+            drill.amounts["objects"] = len(restored)
+            compare(drill, living, restored, planned.backup.started or datetime.now(UTC))
+    except (StackError, RefusedError, PatienceError) as error:
         drill.check("the drill came to its end", str(error), passed=False)
     finally:
         progress.say("cleans up")
-        clean(cluster, planned, drill)
+        with drill.step("clean-up"):
+            clean(cluster, planned, drill)
 
 
 def clean(cluster: Cluster, planned: ClusterDrill, drill: Drill) -> None:

@@ -16,6 +16,8 @@ HELP: Mapping[str, str] = {
     "recovery_drill_seconds": "Recovery time and recovery point that the last drill measured.",
     "recovery_drill_objective_seconds": "What they may be.",
     "recovery_drill_checks": "Comparisons of the last drill.",
+    "recovery_drill_step_seconds": "What each step of the last drill took.",
+    "recovery_drill_amount": "What the last drill restored: rows, entities, bytes.",
 }
 
 
@@ -34,6 +36,11 @@ def samples(record: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, str], fl
     for result, wanted in (("passed", True), ("failed", False)):
         found = sum(1 for check in record["checks"] if check["passed"] is wanted)
         yield "recovery_drill_checks", {**drill, "result": result}, found
+    # Records that were written before there were these have none.
+    for step, seconds in record.get("steps", {}).items():
+        yield "recovery_drill_step_seconds", {**drill, "step": step}, seconds
+    for what, amount in record.get("amounts", {}).items():
+        yield "recovery_drill_amount", {**drill, "of": what}, amount
 
 
 def page(folder: Path) -> str:

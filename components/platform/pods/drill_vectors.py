@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import drill_report  # beside this file, in the pod as here
+from drill_claim import Claim, ClaimedError
 from drill_report import Drill
 
 _WORK = Path(os.environ.get("WORK", "/work"))
@@ -25,7 +26,8 @@ _TIMEOUT_SECONDS = 300
 _LOADING_SECONDS = 1800
 _TOP = 10
 _SLACK = 10  # answers besides: what was written since the backup is left out of the comparison
-_VECTORS = ("FloatVector", "Float16Vector", "BFloat16Vector")
+_VECTORS = {"FloatVector": 4, "Float16Vector": 2, "BFloat16Vector": 2}  # bytes of a number
+_CLAIM = Claim("vectors")
 
 
 class MilvusError(Exception):
@@ -98,6 +100,14 @@ class Collection:
         dense = [field["name"] for field in fields if field["type"] in _VECTORS]
         return key["name"], key["type"] == "VarChar", dense[0] if dense else ""
 
+    def vector_bytes(self) -> int:
+        """Bytes of one entity's dense vectors."""
+        found = 0
+        for field in self.ask("collections/describe")["fields"]:
+            settings = {one["key"]: one["value"] for one in field.get("params") or ()}
+            found += _VECTORS.get(field["type"], 0) * int(settings.get("dim", 0))
+        return found
+
     def sample(self, size: int, key: str) -> list[dict[str, Any]]:
         """Some entities with all their fields, in the order of their keys."""
         return sorted(
@@ -120,51 +130,115 @@ class Collection:
 
 
 def main() -> int:
-    """Compare, clean up, tell."""
-    # Told to stop, it cleans up first: an exception runs through `finally`, a signal would not.
-    signal.signal(signal.SIGTERM, drill_report.stop)
+    """Compare, clean up, tell; or, before the restore, claim it and remove what a killed drill left."""
     milvus = Milvus(os.environ["MILVUS_URL"], f"root:{os.environ['MILVUS_PASSWORD']}")
     suffix = os.environ["SUFFIX"]
+    drill = Drill.of_environment("vectors")
+    if os.environ["STEP"] == "begin":
+        return begin(drill, milvus, suffix)
+    # Told to stop, it cleans up first: an exception runs through what does, a signal would not.
+    signal.signal(signal.SIGTERM, drill_report.stop)
 
     def clean() -> None:
-        for database, name in list(milvus.collections()):
-            if name.endswith(suffix):
-                Collection(milvus, database, name).ask("collections/drop")
+        drop(milvus, suffix)
+        _CLAIM.release()
 
-    def steps(drill: Drill, _: Mapping[str, Any]) -> None:
-        compare(drill, milvus, suffix)
+    def steps(drill: Drill, previous: Mapping[str, Any]) -> None:
+        compare(drill, milvus, suffix, previous=previous)
 
-    drill = Drill.of_environment("vectors")
     if kept := os.environ["KEEP"]:  # somebody has restored them to stay: they are compared, and nothing else is done
         compare(drill, milvus, suffix, backup=kept)
         print(json.dumps(drill.record()))
         return 0 if drill.passed else 1
-    return drill_report.run(drill, steps, clean)
+    drill.after(_WORK)
+    return drill_report.run(drill, steps, clean, _CLAIM.held)
 
 
-def compare(drill: Drill, milvus: Milvus, suffix: str, backup: str = "") -> None:
+def begin(drill: Drill, milvus: Milvus, suffix: str) -> int:
+    """Claim it, and remove what a drill left that was killed: it would be in the way of the restore.
+
+    Only where such a drill is known: a collection of somebody's own may have a name with this end.
+    """
+    left = True
+    try:
+        left = _CLAIM.take(_WORK)
+        found = [f"{database}.{name}" for database, name in milvus.collections() if name.endswith(suffix)]
+        if found and not left:
+            told = f"{', '.join(found[:3])}{' and others' if found[3:] else ''}"
+            raise MilvusError(f"names that end with {suffix}, which no drill left; rename or drop them: {told}")
+        drop(milvus, suffix)
+    except ClaimedError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except Exception as error:  # whatever it is, the drill has failed, and says why
+        drill.check("the drill began", f"{type(error).__name__}: {error}", passed=False)
+        if not left:
+            _CLAIM.release()
+        return drill_report.tell(drill, drill_report.kept(drill.name))
+    return 0
+
+
+def drop(milvus: Milvus, suffix: str) -> None:
+    """Remove what was restored."""
+    for database, name in list(milvus.collections()):
+        if name.endswith(suffix):
+            Collection(milvus, database, name).ask("collections/drop")
+
+
+def compare(
+    drill: Drill, milvus: Milvus, suffix: str, *, backup: str = "", previous: Mapping[str, Any] | None = None
+) -> None:
     """Everything that is compared; restored collections are dropped after it, but those of a ``backup`` by name."""
     if (_WORK / "failed").exists():
         drill.check("the collections were restored", (_WORK / "failed").read_text().strip(), passed=False)
         return
     drill.source = backup or (_WORK / "backup").read_text().strip()
     if taken := taken_at(drill.source):
-        drill.recovery_point_seconds = drill.started_at - taken
+        drill.recovery_point_seconds = max(0.0, drill.started_at - taken)  # clocks of two nodes
     there = list(milvus.collections())
     restored = [(database, name.removesuffix(suffix)) for database, name in there if name.endswith(suffix)]
     drill.check("the backup holds collections", f"{len(restored)} of {drill.source}", passed=bool(restored))
+    if not backup:
+        living = [(database, name) for database, name in there if not name.endswith(suffix)]
+        backed_up(drill, living, restored, previous or {}, taken)
     drill.recovery_time_seconds = 0.0 if backup else float((_WORK / "seconds").read_text())
+    drill.amounts |= {"collections": len(restored), "entities": 0, "vectorBytes": 0}
     for database, name in restored:
         copy = Collection(milvus, database, f"{name}{suffix}")
         began = time.monotonic()
-        copy.load()
+        with drill.step("load"):
+            copy.load()
         drill.recovery_time_seconds += time.monotonic() - began
-        if (database, name) in there:
-            alike(drill, Collection(milvus, database, name), copy)
-        else:
-            drill.check(f"{database}.{name}", f"{copy.count()} entities; it has been dropped since", passed=True)
+        with drill.step("compare"):
+            count = copy.count()
+            drill.amounts["entities"] += count
+            drill.amounts["vectorBytes"] += count * copy.vector_bytes()
+            if (database, name) in there:
+                alike(drill, Collection(milvus, database, name), copy)
+            else:
+                drill.check(f"{database}.{name}", f"{count} entities; it has been dropped since", passed=True)
         if not backup:
-            copy.ask("collections/drop")  # before the next is loaded: memory is needed for one of them only
+            with drill.step("clean-up"):
+                copy.ask("collections/drop")  # before the next is loaded: memory is needed for one of them only
+
+
+def backed_up(
+    drill: Drill,
+    living: Sequence[tuple[str, str]],
+    restored: Sequence[tuple[str, str]],
+    previous: Mapping[str, Any],
+    taken: float | None,
+) -> None:
+    """No living collection is left out: one that the drill before saw, and that a later backup lacks, was lost."""
+    wanted = [one for one in os.environ["FILTER"].split(",") if one]
+    names = [f"{database}.{name}" for database, name in living if (database, name) not in restored]
+    drill.absent = [name for name in names if not wanted or name in wanted]
+    newer = bool(taken and taken > previous.get("startedAt", 0))
+    known: Sequence[str] = previous.get("absent", ()) if newer else ()
+    lost = [name for name in drill.absent if name in known]
+    told = f"not in {drill.source}: {', '.join(drill.absent) or 'none'}"
+    more = f"; older than this backup: {', '.join(lost)}" if lost else ""
+    drill.check("every collection is backed up", f"{told}{more}", passed=not lost)
 
 
 def taken_at(name: str) -> float | None:
