@@ -84,6 +84,7 @@ def own_cluster(stack_file: Path) -> OwnCluster | None:
         api_servers=tuple(cidr.partition("/")[0] for cidr in there.network.api_server),
         snapshot_driver=there.storage.snapshot_driver,
         openshift=there.openshift,
+        metrics_server=not there.installs_metrics_server,
     )
     drivers = () if there.files.kind == "nfs" and there.files.installs_driver else _DRIVERS[there.files.kind]
     return OwnCluster(there.kubeconfig.environment, servers, tuple(classes), drivers, appearance)

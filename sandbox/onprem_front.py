@@ -21,6 +21,7 @@ from sandbox.kubernetes.api import ApiError, Client, Verb
 
 _SLICES: Final = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
 _SNAPSHOTS: Final = "/apis/snapshot.storage.k8s.io/v1/volumesnapshotclasses"
+_METRICS: Final = "/apis/apiregistration.k8s.io/v1/apiservices/v1beta1.metrics.k8s.io"
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,14 @@ class Appearance:
         api_servers: Addresses at which its API servers answer.
         snapshot_driver: Driver that has a class of snapshots; empty for none.
         openshift: It is OpenShift.
+        metrics_server: It serves ``metrics.k8s.io`` before the program comes.
     """
 
     version: str
     api_servers: tuple[str, ...]
     snapshot_driver: str = ""
     openshift: bool = False
+    metrics_server: bool = False
 
     def answer(self, path: str, real: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """What the cluster answers at a path; None for what the API server itself does."""
@@ -50,6 +53,9 @@ class Appearance:
             return {"items": [{"metadata": {"name": "snapshots"}, "driver": self.snapshot_driver}]}
         if path == "/apis" and self.openshift:
             return {**real, "groups": [*real.get("groups", ()), {"name": "security.openshift.io"}]}
+        if path == _METRICS and self.metrics_server:
+            service = {"namespace": "kube-system", "name": "metrics-server"}
+            return {"spec": {"service": service}, "status": {"conditions": [{"type": "Available", "status": "True"}]}}
         return None
 
 

@@ -14,6 +14,8 @@ from ops.destroy.report import as_json, show
 from ops.destroy.running import Destroy, DestroyError, RefusedError
 from ops.leftovers.cli import RecordFolder, UnusableError
 from ops.leftovers.record import RecordError
+from ops.preflight.aws.account import CredentialsError
+from ops.preflight.gcp.account import CredentialsError as GoogleCredentials
 from ops.preflight.model import UnansweredError
 from ops.pulumi import EngineError
 from ops.stack import AsJson, Confirmed, InSandbox, StackName
@@ -59,6 +61,9 @@ def destroy(
     except RefusedError as refused:
         console.complain(f"ops destroy: {refused}")
         sys.exit(EXIT_REFUSED)
+    except (CredentialsError, GoogleCredentials) as error:  # they can end on the way, which takes an hour
+        console.complain(f"ops destroy: {error}; with new ones the same command goes on with what is left")
+        sys.exit(EXIT_UNUSABLE)
     except (DestroyError, EngineError, RecordError, UnusableError, UnansweredError) as error:
         console.complain(f"ops destroy: {error}")
         sys.exit(EXIT_UNUSABLE)

@@ -14,7 +14,8 @@ class Rule:
     Attributes:
         pattern: The finalizer; one that ends with ``*`` stands for all that begin so.
         controller: Value of the label ``app.kubernetes.io/name`` (or ``app``, ``control-plane``, ``k8s-app``) of the
-            pods that would take it away.
+            pods that would take it away, or the name of what makes them; of these pods only. A volume driver's pods on
+            the nodes have the driver's name too, and take nothing away.
         reason: What it guards, and why that is not missed in a destroy.
         leaves: What may stay in the account without it; empty for nothing.
     """
@@ -124,16 +125,15 @@ RULES: Final[Sequence[Rule]] = (
     ),
     Rule(
         pattern="external-attacher/ebs-csi-aws-com",
-        controller=("aws-ebs-csi-driver", "ebs-csi-controller"),
+        controller=("ebs-csi-controller",),
         reason="the volume driver detaches a disk; the node that it hangs on goes too",
     ),
     Rule(
         pattern="external-provisioner.volume.kubernetes.io/finalizer",
         controller=(
-            "aws-ebs-csi-driver",
             "ebs-csi-controller",
-            "aws-efs-csi-driver",
-            "gcp-compute-persistent-disk-csi-driver",
+            "efs-csi-controller",
+            "gcp-compute-persistent-disk-csi-driver",  # on the nodes: Google runs its controller where nobody sees it
         ),
         reason="the volume driver deletes the disk first",
         leaves="volume",

@@ -113,9 +113,32 @@ def delayed(deployment: Mapping[str, Any]) -> list[Delayed]:
                     found.append(Delayed(name=_name(one), what=f"{last} is taken, and stays"))
                 if outputs.get("deleteAutomatedBackups") is False:
                     found.append(Delayed(name=_name(one), what="automated backups stay until they expire"))
+            case "aws:rds/instanceAutomatedBackupsReplication:InstanceAutomatedBackupsReplication":
+                days = int(outputs.get("retentionPeriod") or 7)  # the provider's default
+                found.append(Delayed(name=_name(one), what=f"copied backups stay {days} days at most"))
             case _:
-                pass
+                found += _delayed_at_google(one)
     return found
+
+
+def _delayed_at_google(one: Mapping[str, Any]) -> list[Delayed]:
+    outputs, name = _outputs(one), _name(one)
+    settings = cast("Mapping[str, Any]", outputs.get("settings") or {})
+    match one["type"]:
+        case "gcp:kms/cryptoKey:CryptoKey":
+            days = int(str(outputs.get("destroyScheduledDuration") or "2592000s").rstrip("s")) // 86_400  # the default
+            return [Delayed(name=name, what=f"its versions wait {days} days; the key keeps its name")]
+        case "gcp:sql/databaseInstance:DatabaseInstance":
+            kept = "; automated backups stay until they expire" if settings.get("retainBackupsOnDelete") else ""
+            return [Delayed(name=name, what=f"its name is taken for a week{kept}")]
+        case "gcp:logging/projectBucketConfig:ProjectBucketConfig":
+            return [Delayed(name=name, what="the bucket of logs stays seven days")]
+        case "gcp:projects/iAMCustomRole:IAMCustomRole":
+            return [Delayed(name=name, what="the role can be brought back for a week")]
+        case "gcp:servicenetworking/connection:Connection":
+            return [Delayed(name=name, what="Google keeps its side of the peering for days")]
+        case _:
+            return []
 
 
 def _resources(deployment: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -14,7 +14,10 @@ from ops.destroy.finalizers import rule_of
 from ops.destroy.planning import Item, Phase
 from ops.destroy.protection import Delayed, Protected
 from ops.leftovers import cli as leftovers
-from ops.leftovers.model import Proof
+from ops.leftovers.model import Leftover, Proof
+
+if TYPE_CHECKING:
+    from ops.destroy.account import Planned
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +31,8 @@ class Plan:
         delayed: What the cloud keeps for a while.
         steps: What goes before Pulumi begins, by phase.
         without_cluster: Why nothing was asked of the cluster; empty where it was.
+        account: What there is to do in the account; None where it was not asked.
+        without_account: Why it was not asked; empty where there is none.
     """
 
     stack: str
@@ -36,6 +41,8 @@ class Plan:
     delayed: Sequence[Delayed]
     steps: Sequence[tuple[Phase, Sequence[Item]]]
     without_cluster: str = ""
+    account: Planned | None = None
+    without_account: str = ""
 
 
 def as_json(plan: Plan) -> dict[str, Any]:
@@ -50,6 +57,8 @@ def as_json(plan: Plan) -> dict[str, Any]:
             for phase, items in plan.steps
         ],
         "withoutCluster": plan.without_cluster,
+        "account": asdict(plan.account) if plan.account else None,
+        "withoutAccount": plan.without_account,
     }
 
 
@@ -97,17 +106,62 @@ def show(out: Console, plan: Plan) -> None:
             held = f" (held by {', '.join(item.one.finalizers)})" if item.one.deleting and item.one.finalizers else ""
             table.add_row(f"{item.one.title}{held}", item.do, item.makes, item.why)
         out.print(table)
+    number = _before_the_engine(out, plan.account, number) if plan.account else number
     out.print(f"{number + 1}. pulumi destroy: {plan.resources} resources", markup=False)
-    out.print(f"{number + 2}. leftovers: the account is asked whether anything remains", markup=False)
+    number = _after_the_engine(out, plan.account, number + 1) if plan.account else number + 1
+    out.print(f"{number + 1}. leftovers: the account is asked whether anything remains", markup=False)
+    if plan.account and plan.account.kept:
+        _kept(out, plan.account.kept, plan.stack)
+    if plan.without_account:
+        out.print(f"The account was not asked: {plan.without_account}", markup=False)
     for late in plan.delayed:
         out.print(f"stays for a while: {late.name}: {late.what}", markup=False)
     if plan.protected:
-        out.print(
-            f"{len(plan.protected)} protections refuse; --unprotect --confirm {plan.stack} --yes lifts them",
-            markup=False,
-        )
+        lifted = sum(1 for one in plan.protected if one.by != "account")
+        way = f"; --unprotect --confirm {plan.stack} --yes lifts {lifted} of them" if lifted else ""
+        out.print(f"{len(plan.protected)} protections refuse{way}", markup=False)
     else:
         out.print("nothing was changed; --yes does it", markup=False)
+
+
+def _before_the_engine(out: Console, account: Planned, number: int) -> int:
+    if account.controllers or account.buckets:
+        number += 1
+        title = f"{number}. the account: a network with a load balancer in it cannot go, nor a bucket with objects"
+        table = Table("what", "name", "step", title=title, title_justify="left")
+        for one in account.controllers:
+            table.add_row(one.kind, one.name, "waited for, then removed")
+        for name in account.buckets:
+            table.add_row("bucket", name, "emptied, with every version")
+        out.print(table)
+    return number
+
+
+def _after_the_engine(out: Console, account: Planned, number: int) -> int:
+    if account.after:
+        number += 1
+        title = f"{number}. what is left of this, once nothing looks after it"
+        table = Table("what", "name", "made by", title=title, title_justify="left")
+        for one in account.after:
+            table.add_row(one.kind, one.name, one.made_by)
+        out.print(table)
+    for missing in account.unseen:
+        out.print(f"not seen: {missing.what}: {missing.why}", markup=False)
+    return number
+
+
+def _kept(out: Console, kept: Sequence[Leftover], stack: str) -> None:
+    table = Table(
+        "what", "name", "made by", title="Stays, unless the cluster or the engine takes it", title_justify="left"
+    )
+    for one in kept:
+        table.add_row(one.kind, one.name, one.made_by)
+    out.print(table)
+    out.print(f"what then remains of it goes with: {_removal(stack)}", markup=False)
+
+
+def _removal(stack: str) -> str:
+    return f"python -m ops leftovers --stack {stack} --remove --data --confirm {stack} --yes"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,5 +214,7 @@ class Done:
         out.print(f"{self.stack}: destroyed", markup=False)
         if self.proof:
             leftovers.show(self.stack, self.proof)
+            if any(one.fate in ("safe", "data") for one in self.proof.found):
+                out.print(f"look at it; then: {_removal(self.stack)}", markup=False)
         elif self.unasked:
             out.print(f"the account was not asked whether anything remains: {self.unasked}", markup=False)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -20,12 +19,13 @@ from ops.leftovers import onprem
 from ops.leftovers import record as records
 from ops.leftovers.cli import tell
 from ops.leftovers.record import Record
+from ops.preflight.aws.account import CredentialsError
+from ops.preflight.gcp.account import CredentialsError as GoogleCredentials
 from ops.pulumi import EngineError, pulumi, pulumi_streamed, stack_export
 from ops.stack import Stack, StackError
 from ops.stack_file import stack_file
 
 _ENGINE_SECONDS: Final = 3 * 3600.0  # an EKS cluster, its groups and a database take most of an hour
-_BALANCER_SECONDS: Final = 600.0  # a network load balancer is gone some minutes after its Service
 _ROUNDS: Final = 3
 _CLUSTERS: Final = ("aws:eks/cluster:Cluster", "eks:index:Cluster", "gcp:container/cluster:Cluster")
 _UNREACHABLE: Final = {"PULUMI_K8S_DELETE_UNREACHABLE": "true"}
@@ -51,6 +51,7 @@ class Destroy:
         path: Where the record is kept.
         ask_cluster: Whether the cluster is asked.
         scale: Multiplies every deadline.
+        accounts: The account, once it was asked for.
     """
 
     stack: str
@@ -60,6 +61,7 @@ class Destroy:
     path: Path
     ask_cluster: bool
     scale: float
+    accounts: list[Any] = field(default_factory=list[Any], repr=False)
 
     @staticmethod
     def read(stack: str, *, sandbox: bool, folder: Path | None, cluster: bool, scale: float) -> Destroy:
@@ -88,6 +90,49 @@ class Destroy:
     def again(self) -> Destroy:
         """The same with the state as it is now."""
         return replace(self, deployment=_deployment(self.stack, sandbox=self.sandbox))
+
+    @property
+    def in_account(self) -> bool:
+        """Whether there is an account of AWS, or a project of Google Cloud, that can be asked."""
+        record = self.record
+        return bool(not self.sandbox and record and record.cloud in ("aws", "gcp") and record.regions)
+
+    @property
+    def around(self) -> Any:
+        """What is to be done in the account around the engine: the module of the stack's cloud."""
+        assert self.record
+        if self.record.cloud == "gcp":
+            from ops.destroy import google  # noqa: PLC0415 only where the stack is there
+
+            return google
+        from ops.destroy import account  # noqa: PLC0415 only where the stack is on AWS
+
+        return account
+
+    def account(self) -> tuple[Record, Any]:
+        """The record, and the account that it is about.
+
+        Raises:
+            UnusableError: There are no credentials, or they are of another account.
+        """
+        assert self.record
+        if not self.accounts:
+            google = self.record.cloud == "gcp"
+            self.accounts.append(leftovers.google_account() if google else leftovers.aws_account(self.record))
+        return self.record, self.accounts[0]
+
+    @property
+    def services(self) -> frozenset[str]:
+        """Services that the engine deletes itself."""
+        objects = planning.known(self.deployment, self.record.cloud if self.record else "").objects
+        return frozenset(f"Service {namespace}/{name}" for kind, namespace, name in objects if kind == "Service")
+
+    def with_volumes(self, handles: Sequence[str]) -> Destroy:
+        """The same, with disks that the cluster's volumes have now."""
+        if self.record is None:
+            return self
+        volumes = tuple(dict.fromkeys((*self.record.volumes, *handles)))
+        return replace(self, record=replace(self.record, volumes=volumes))
 
     def has(self, *types: str) -> bool:
         """Whether a type of these is in the state."""
@@ -174,14 +219,34 @@ def plan(destroy: Destroy) -> Plan:
         if work is not None:
             snapshot = work.snapshot()
             steps = [(phase, list(phase.items(snapshot))) for phase in PHASES]
+            handles = [planning.handle(one) for one in work.cluster.objects(["persistentvolumes"])]
+            destroy = destroy.with_volumes(handles)
+    found = protection.protected(destroy.deployment, destroy.stack)
+    planned, unasked = None, ""
+    if destroy.in_account:
+        accounts = destroy.around
+        try:
+            record, account = destroy.account()
+            planned = accounts.planned(account, record, destroy.resources, destroy.services)
+            found = _with(found, accounts.protected(account, record, destroy.resources))
+        except (leftovers.UnusableError, CredentialsError, GoogleCredentials) as error:
+            unasked = str(error)
     return Plan(
         stack=destroy.stack,
         resources=destroy.count,
-        protected=protection.protected(destroy.deployment, destroy.stack),
+        protected=found,
         delayed=protection.delayed(destroy.deployment),
         steps=steps,
         without_cluster=why,
+        account=planned,
+        without_account=unasked,
     )
+
+
+def _with(found: list[protection.Protected], more: list[protection.Protected]) -> list[protection.Protected]:
+    """Both; what the state says already is not said twice."""
+    said = {(one.urn, one.why) for one in found}
+    return [*found, *(one for one in more if not one.urn or (one.urn, one.why) not in said)]
 
 
 def carry_out(destroy: Destroy, *, unprotect: bool, confirm: str) -> Done:
@@ -195,8 +260,8 @@ def carry_out(destroy: Destroy, *, unprotect: bool, confirm: str) -> Done:
     """
     if destroy.record is None:
         raise DestroyError(f"stack {destroy.stack} has no resources, and no record of a destroy says that it ever had")
-    if destroy.record.cloud == "aws" and not destroy.sandbox and destroy.record.regions:
-        leftovers.aws_account(destroy.record)  # before anything goes: without it the end cannot be proven
+    if destroy.in_account:
+        destroy.account()  # before anything goes: without it the end cannot be proven
     destroy = _let_go(destroy, unprotect=unprotect, confirm=confirm)
     destroy = destroy.remember()  # before anything goes: afterwards nobody knows the names
     if not destroy.count:
@@ -206,12 +271,14 @@ def carry_out(destroy: Destroy, *, unprotect: bool, confirm: str) -> Done:
             tell(f"the cluster is not asked: {why}")
         else:
             handles = [planning.handle(one) for one in work.cluster.objects(["persistentvolumes"])]
-            known = destroy.record.volumes if destroy.record else ()
-            destroy = destroy.remember(volumes=tuple(dict.fromkeys((*known, *handles))))
+            destroy = destroy.with_volumes(handles).remember()
             if stuck := carry_out_phases(work):
                 lines = [f"{stuck.phase}: {advice}" for advice in stuck.advice]
                 return Done(stack=destroy.stack, stuck=lines, released=work.released)
-        _prepare_account(destroy)
+        if destroy.in_account:
+            accounts = destroy.around
+            record, account = destroy.account()
+            accounts.prepare(account, record, destroy.resources, destroy.services, scale=destroy.scale)
         gone_for_good = work is None and not destroy.sandbox
         code = _engine(destroy, work, environment=_UNREACHABLE if gone_for_good else {})
         released = work.released if work else []
@@ -227,10 +294,15 @@ def carry_out(destroy: Destroy, *, unprotect: bool, confirm: str) -> Done:
 def _let_go(destroy: Destroy, *, unprotect: bool, confirm: str) -> Destroy:
     """See that nothing refuses, or let it go where that is wanted."""
     found = protection.protected(destroy.deployment, destroy.stack)
-    if found:
+    by_account: list[protection.Protected] = []
+    if destroy.in_account:
+        accounts = destroy.around
+        record, account = destroy.account()
+        by_account = _with(found, accounts.protected(account, record, destroy.resources))[len(found) :]
+    if found or by_account:
         destroy = destroy.remember(protected=True)
-    if found and not unprotect:
-        raise RefusedError(_refusal(destroy.stack, found))
+    if (found and not unprotect) or by_account:
+        raise RefusedError(_refusal(destroy.stack, [*found, *by_account]))
     if destroy.record and destroy.record.protected and confirm != destroy.stack:
         raise RefusedError(
             f"stack {destroy.stack} is protected, or was: what it holds is gone for good afterwards; "
@@ -263,7 +335,12 @@ def _refusal(stack: str, found: list[protection.Protected]) -> str:
         f"  {one.name} ({one.type}): {one.why}" + (f"; {one.holds}" if one.holds else "") + f"\n    {one.unprotect}"
         for one in found
     )
-    return f"{stack} has {len(found)} protections:\n{lines}\nor all of them: --unprotect --confirm {stack} --yes"
+    lifted = [one for one in found if one.by != "account"]
+    if not lifted:
+        return f"{stack} has {len(found)} protections, and nothing was deleted:\n{lines}"
+    which = "all of them" if lifted == found else f"the first {len(lifted)}, when the others are lifted"
+    refused = f"{stack} has {len(found)} protections, and nothing was deleted"
+    return f"{refused}:\n{lines}\nor {which}: --unprotect --confirm {stack} --yes"
 
 
 def _still_wanted(stack: str) -> bool:
@@ -276,48 +353,21 @@ def _still_wanted(stack: str) -> bool:
         return False
 
 
-def _prepare_account(destroy: Destroy) -> None:
-    """AWS, before the engine: load balancers must be gone, and buckets empty, or it waits and fails."""
-    record = destroy.record
-    if destroy.sandbox or record is None or record.cloud != "aws" or not record.regions:
-        return
-    from ops.leftovers.aws.buckets import empty  # noqa: PLC0415 only where the stack is on AWS
-    from ops.leftovers.aws.removal import remove  # noqa: PLC0415 the same
-    from ops.leftovers.aws.search import MADE_BY_CONTROLLERS, search  # noqa: PLC0415 the same
-
-    account = leftovers.aws_account(record)
-    deadline = time.monotonic() + _BALANCER_SECONDS * destroy.scale
-    engines = {str(one["id"]) for one in destroy.resources if one.get("id")}
-    # The engine deletes these Services itself, before the controller that removes their load balancers.
-    kept = {
-        f"Service {namespace}/{name}"
-        for kind, namespace, name in planning.known(destroy.deployment, record.cloud).objects
-        if kind == "Service"
-    }
-    while True:
-        made = search(account, record, MADE_BY_CONTROLLERS).found
-        found = [one for one in made if one.name not in engines and one.note not in kept]
-        if not found or time.monotonic() > deadline:
-            break
-        tell(f"waiting for {len(found)} load balancers and target groups to go: {found[0].name}")
-        time.sleep(15 * min(destroy.scale, 1))
-    if found:
-        tell("their controller did not remove them; they go now")
-        for line in remove(account, found, record.regions[0], tell, seconds=60 * destroy.scale):
-            tell(line)
-    for one in destroy.resources:
-        outputs = cast("Mapping[str, Any]", one.get("outputs") or {})
-        if one["type"] == "aws:s3/bucket:Bucket" and outputs.get("forceDestroy"):
-            region = str(outputs.get("region") or record.regions[0])
-            name = str(one["id"])
-            versions = empty(account, name, region, lambda gone, name=name: tell(f"{name}: {gone} versions deleted"))
-            tell(f"{name}: empty, {versions} versions deleted")
+def _clear_network(destroy: Destroy) -> int:
+    """Between two rounds of the engine: what holds the network, as soon as no cluster looks after it."""
+    if not destroy.in_account or (now := destroy.again()).has(*_CLUSTERS):
+        return 0
+    accounts = destroy.around
+    record, account = destroy.account()
+    return accounts.clear_network(account, record, now.resources, scale=destroy.scale)
 
 
 def _engine(destroy: Destroy, work: Work | None, environment: Mapping[str, str]) -> int:
     """``pulumi destroy``, again where it got further; what it deletes the controllers of is looked after meanwhile."""
     code, left = 0, destroy.count
     for attempt in range(_ROUNDS):
+        if attempt:
+            _clear_network(destroy)
         tell(f"pulumi destroy: {left} resources" + (", once more" if attempt else ""))
         arguments = ["destroy", "--yes", "--skip-preview", "--stack", destroy.stack]
         with work.watching() if work else nullcontext():
@@ -339,4 +389,8 @@ def _proof(destroy: Destroy, done: Done) -> Done:
         return done
     if destroy.sandbox:
         return replace(done, unasked="the sandbox has none; `python -m sandbox account list` shows what it remembers")
+    if destroy.in_account:
+        accounts = destroy.around
+        _, account = destroy.account()
+        accounts.clear_rest(account, record, scale=destroy.scale)
     return replace(done, proof=leftovers.look(record))

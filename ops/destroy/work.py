@@ -22,8 +22,8 @@ class Patience:
 
     Attributes:
         poll_seconds: Between two looks at the cluster.
-        grace_seconds: How long something must have been going before its finalizers are looked at: a controller that
-            is only being rescheduled is back by then.
+        grace_seconds: How long something must have been going, and its controller away, before a finalizer is taken
+            away: a controller that is only being rescheduled is back by then.
         tell_seconds: Between two lines of progress that say the same.
         scale: Multiplies the deadlines of the phases.
     """
@@ -69,6 +69,7 @@ class Work:
     patience: Patience = field(default_factory=Patience)
     released: list[str] = field(default_factory=list[str])
     _asked: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+    _away: dict[str, float] = field(default_factory=dict[str, float])
 
     def snapshot(self) -> Snapshot:
         """Look at the cluster.
@@ -76,8 +77,24 @@ class Work:
         Raises:
             StackError: It does not answer.
         """
-        running = frozenset[str]() if self.simulated else self.cluster.controllers()
+        running = self._running()
         return Snapshot(self.cluster.objects(KINDS), self.pulumi, running)
+
+    def _running(self) -> frozenset[str]:
+        """Names of controllers that have a ready pod; notes since when each of the others has been away."""
+        running = frozenset[str]() if self.simulated else self.cluster.controllers()
+        now = time.monotonic()
+        for rule in finalizers.RULES:
+            if running & set(rule.controller):
+                self._away.pop(rule.pattern, None)
+            else:
+                self._away.setdefault(rule.pattern, now)
+        return running
+
+    def _gone(self, rule: finalizers.Rule) -> bool:
+        """Whether its controller has been away for so long that it is not coming back by itself."""
+        since = self._away.get(rule.pattern)
+        return since is not None and time.monotonic() - since >= self.patience.grace_seconds
 
     def run(self, phase: Phase) -> Stuck | None:
         """Carry a phase out; every look at the cluster is a new one, so it goes on from wherever it was.
@@ -127,7 +144,7 @@ class Work:
         if not one.deleting or not one.finalizers or one.deleting_seconds() < self.patience.grace_seconds:
             return False
         verdict = finalizers.judge(one.finalizers, running)
-        if not verdict.gone:
+        if not verdict.gone or not all(self._gone(rule) for rule in verdict.gone):
             return False
         self.cluster.patch(one, {"metadata": {"finalizers": list(verdict.kept) or None}})
         for rule in verdict.gone:
@@ -168,7 +185,7 @@ class Work:
     def _watch(self, over: threading.Event) -> None:
         while not over.wait(self.patience.poll_seconds):
             try:
-                running = frozenset[str]() if self.simulated else self.cluster.controllers()
+                running = self._running()
                 kinds = self.cluster.served(again=True)
                 watched = tuple(kind for kind in kinds if kind in _HELD or kind.endswith(_HELD_GROUPS))
                 for one in self.all_of(watched):

@@ -15,9 +15,12 @@ from ops.cli import EXIT_REFUSED, EXIT_UNUSABLE
 from ops.leftovers import record as records
 from ops.leftovers.model import Leftover, Proof, Unseen
 from ops.leftovers.record import Record, RecordError
+from ops.preflight.aws.account import CredentialsError
+from ops.preflight.gcp.account import CredentialsError as GoogleCredentials
 from ops.stack import AsJson, Confirmed, StackName
 
 if TYPE_CHECKING:
+    from ops.leftovers.gcp.removal import GoogleRemover
     from ops.preflight.aws.account import Account
 
 _HELP: Final = """Ask the account whether anything of a stack remains: by its tags, its names, its cluster, and by the
@@ -58,6 +61,9 @@ def leftovers(
     except (RecordError, UnusableError) as error:
         console.complain(f"ops leftovers: {error}")
         sys.exit(EXIT_UNUSABLE)
+    except (CredentialsError, GoogleCredentials) as error:  # they can end while something is removed
+        console.complain(f"ops leftovers: {error}; what is removed stays removed, run it again")
+        sys.exit(EXIT_UNUSABLE)
     except KeyboardInterrupt:
         tell("interrupted; run it again, it goes on with what is left")
         sys.exit(130)
@@ -97,19 +103,18 @@ def look(record: Record) -> Proof:
     match record.cloud:
         case "aws":
             from ops.leftovers.aws.search import search  # noqa: PLC0415 only where the stack is on AWS
-            from ops.preflight.aws.account import CredentialsError  # noqa: PLC0415 the same
 
             try:
                 return search(aws_account(record), record)
             except CredentialsError as error:
                 raise UnusableError(f"{error}; set AWS_PROFILE, or log in") from None
         case "gcp":
-            from ops.leftovers.gcp import search as search_project  # noqa: PLC0415 only where the stack is there
-            from ops.preflight.gcp.account import CredentialsError, GoogleAccount  # noqa: PLC0415 the same
+            from ops.leftovers.gcp.search import search as search_project  # noqa: PLC0415 only where the stack is there
+            from ops.preflight.gcp.account import GoogleAccount  # noqa: PLC0415 the same
 
             try:
                 return search_project(GoogleAccount(), record)
-            except CredentialsError as error:
+            except GoogleCredentials as error:
                 raise UnusableError(f"{error}; run gcloud auth application-default login") from None
         case _:
             from ops.leftovers.onprem import search as search_cluster  # noqa: PLC0415 only where the stack is there
@@ -123,7 +128,7 @@ def aws_account(record: Record) -> Account:
     Raises:
         UnusableError: There are no credentials, or they are of another account.
     """
-    from ops.preflight.aws.account import BotoAccount, CredentialsError  # noqa: PLC0415 only where the stack is on AWS
+    from ops.preflight.aws.account import BotoAccount  # noqa: PLC0415 only where the stack is on AWS
     from ops.preflight.model import UnansweredError  # noqa: PLC0415 the same
 
     account = BotoAccount(read_seconds=60)  # a thousand versions take S3 longer than a question does
@@ -138,9 +143,25 @@ def aws_account(record: Record) -> Account:
     return account
 
 
+def google_account() -> GoogleRemover:
+    """Google Cloud with the credentials at hand; whose project it is, each question says.
+
+    Raises:
+        UnusableError: There are no credentials.
+    """
+    from ops.leftovers.gcp.removal import GoogleRemover  # noqa: PLC0415 only where the stack is there
+
+    try:
+        return GoogleRemover()
+    except GoogleCredentials as error:
+        raise UnusableError(f"{error}; run gcloud auth application-default login") from None
+
+
 def _remove(record: Record, found: Proof, *, data: bool, yes: bool, tell: Callable[[str], None]) -> Proof:
+    if record.cloud == "gcp":
+        return _remove_google(record, found, data=data, yes=yes, tell=tell)
     if record.cloud != "aws":
-        tell(f"--remove works on AWS only; on {record.cloud} run the commands that are shown")
+        tell("--remove works on AWS and Google Cloud only; run the commands that are shown")
         return found
     from ops.leftovers.aws.removal import removable, remove  # noqa: PLC0415 only where something is removed
 
@@ -151,6 +172,21 @@ def _remove(record: Record, found: Proof, *, data: bool, yes: bool, tell: Callab
         tell("nothing was removed; --yes does it")
         return found
     refused = remove(aws_account(record), wanted, record.regions[0], tell, seconds=_SECONDS)
+    for line in refused:
+        console.complain(line)
+    return look(record)
+
+
+def _remove_google(record: Record, found: Proof, *, data: bool, yes: bool, tell: Callable[[str], None]) -> Proof:
+    from ops.leftovers.gcp import removal  # noqa: PLC0415 only where the stack is there, and something is removed
+
+    wanted = [one for one in found.found if removal.removable(one, data=data)]
+    if not yes:
+        for one in wanted:
+            tell(f"would remove {one.kind} {one.name}")
+        tell("nothing was removed; --yes does it")
+        return found
+    refused = removal.remove(google_account(), wanted, record.account, tell, seconds=_SECONDS)
     for line in refused:
         console.complain(line)
     return look(record)

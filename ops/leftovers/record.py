@@ -116,7 +116,8 @@ def of_settings(stack: str) -> Record:
     settings = target.settings
     match settings.cloud:
         case "aws":
-            regions = [settings.aws.region, *([settings.aws.dr_region] if settings.objects.replicate else [])]
+            has_copies = settings.objects.replicate or settings.database.has_replica(settings.objects)
+            regions = [settings.aws.region, *([settings.aws.dr_region] if has_copies else [])]
         case "gcp":
             regions = [settings.gcp.region]
         case "onprem":

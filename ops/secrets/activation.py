@@ -162,7 +162,9 @@ def _refreshed(one: Synced, kubeconfig: Path) -> str:
     found: Any = json.loads(
         kubectl(kubeconfig, ["-n", one.namespace, "get", "externalsecret", one.source, "-o", "json"])
     )
-    return str(cast("Document", found.get("status") or {}).get("refreshTime", ""))
+    status = cast("Document", found.get("status") or {})
+    # The time is in seconds; the version changes with what we have just annotated, within the same second too.
+    return f"{status.get('refreshTime', '')} {status.get('syncedResourceVersion', '')}"
 
 
 def _run(job: Document, kubeconfig: Path) -> None:

@@ -27,6 +27,7 @@ from ops.stack_file import difference, stack_file
 # ruff: noqa: PLC0415  the settings take seconds to load, and --help should not
 
 _UP_SECONDS: Final = 7200
+_INTERRUPTED: Final = 130
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -148,6 +149,10 @@ def rotate(
     except EngineError as error:
         complain(str(error))
         sys.exit(EXIT_UNUSABLE)
+    except KeyboardInterrupt:
+        following = "with --activate, in place of --up" if up else "the same command"
+        complain(f"interrupted; what is done stays done: run it again, {following}, and it goes on")
+        sys.exit(_INTERRUPTED)
 
 
 def _edit(stack: Stack, purpose: str, way: How, *, finish: bool, yes: bool) -> None:

@@ -85,11 +85,16 @@ class Cluster:
         for one in self.secrets:
             data = cast("list[Document]", one["spec"].get("data") or [])
             read = [item for item in data if item["remoteRef"]["key"] == key]
-            if held := tuple((str(item["remoteRef"].get("property", "")), str(item["secretKey"])) for item in read):
+            held = tuple((str(item["remoteRef"].get("property", "")), str(item["secretKey"])) for item in read)
+            whole = cast("list[Document]", one["spec"].get("dataFrom") or [])
+            extracted = any(cast("Document", item.get("extract") or {}).get("key") == key for item in whole)
+            if held or extracted:
                 metadata, target = one["metadata"], cast("Document", one["spec"].get("target") or {})
                 templated = bool(cast("Document", target.get("template") or {}).get("data"))
+                # Of an entry as a whole no property can be compared.
+                made = templated or extracted or any(not named for named, _ in held)
                 name = str(target.get("name") or metadata["name"])
-                found.append(Synced(metadata["namespace"], name, metadata["name"], held, templated))
+                found.append(Synced(metadata["namespace"], name, metadata["name"], held, made))
         return sorted(found)
 
     def readers(self, secrets: Iterable[Synced]) -> list[Workload]:

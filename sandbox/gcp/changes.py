@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 from sandbox.gcp.identifiers import is_grant
 from sandbox.gcp.replacements import REPLACING
@@ -23,19 +23,59 @@ def replacing(type_token: str) -> Sequence[str]:
 
 
 def sometimes(type_token: str, old: Properties, new: Properties) -> Sequence[str]:
-    """Return the paths that replace because of what they change from and to; both sides are known values."""
-    if type_token == "gcp:compute/subnetwork:Subnetwork" and _shrinks(old.get("ipCidrRange"), new.get("ipCidrRange")):
-        return ("ipCidrRange",)
-    if type_token == "gcp:sql/databaseInstance:DatabaseInstance" and _less(
-        _at(old, "settings.diskSize"), _at(new, "settings.diskSize")
-    ):
-        return ("settings.diskSize",)
-    if type_token == "gcp:redis/instance:Instance" and _less(_version(old), _version(new)):
-        return ("redisVersion",)
-    if type_token == "gcp:container/cluster:Cluster":
-        names = ("enableL4IlbSubsetting", "enableFqdnNetworkPolicy")
-        return tuple(name for name in names if old.get(name) is True and new.get(name) is not True)
-    return ()
+    """Return the paths that replace because of what they change from and to; both sides are known values.
+
+    The same reading of the provider 7.31.0 as in :mod:`sandbox.gcp.replacements`, of its ``CustomizeDiff`` functions.
+    """
+    judge = _SOMETIMES.get(type_token)
+    return tuple(judge(old, new)) if judge else ()
+
+
+def _subnetwork(old: Properties, new: Properties) -> Iterator[str]:
+    if _shrinks(old.get("ipCidrRange"), new.get("ipCidrRange")):
+        yield "ipCidrRange"
+
+
+def _database(old: Properties, new: Properties) -> Iterator[str]:
+    # A disk that grows by itself is never replaced: the provider forgets a smaller size then.
+    grows = _at(new, "settings.diskAutoresize")
+    if grows is False and _less(_at(old, "settings.diskSize"), _at(new, "settings.diskSize")):
+        yield "settings.diskSize"
+    if _at(old, "settings.ipConfiguration.privateNetwork") and not _at(new, "settings.ipConfiguration.privateNetwork"):
+        yield "settings.ipConfiguration.privateNetwork"
+    # A switch to the replica, which changes nothing, is not told apart here.
+    for path in ("masterInstanceName", "replicaConfiguration.cascadableReplica"):
+        if _at(old, path) != _at(new, path):
+            yield path
+
+
+def _cache(old: Properties, new: Properties) -> Iterator[str]:
+    if _less(_version(old), _version(new)):
+        yield "redisVersion"
+
+
+def _cluster(old: Properties, new: Properties) -> Iterator[str]:
+    for name in ("enableL4IlbSubsetting", "enableFqdnNetworkPolicy"):
+        if old.get(name) is True and new.get(name) is not True:
+            yield name
+    enabled: tuple[Any, Any] = _at(old, "enableK8sBetaApis.enabledApis"), _at(new, "enableK8sBetaApis.enabledApis")
+    before, after = (set(one) if is_list(one) else set[Any]() for one in enabled)
+    if before - after:
+        yield "enableK8sBetaApis.enabledApis"
+
+
+def _bucket(old: Properties, new: Properties) -> Iterator[str]:
+    if _at(old, "retentionPolicy.isLocked") is True and _at(new, "retentionPolicy.isLocked") is not True:
+        yield "retentionPolicy.isLocked"
+
+
+_SOMETIMES: Final[Mapping[str, Callable[[Properties, Properties], Iterator[str]]]] = {
+    "gcp:compute/subnetwork:Subnetwork": _subnetwork,
+    "gcp:container/cluster:Cluster": _cluster,
+    "gcp:redis/instance:Instance": _cache,
+    "gcp:sql/databaseInstance:DatabaseInstance": _database,
+    "gcp:storage/bucket:Bucket": _bucket,
+}
 
 
 def _at(value: Any, path: str) -> Any:
@@ -51,8 +91,9 @@ def _less(old: Any, new: Any) -> bool:
 
 
 def _version(inputs: Properties) -> int | None:
-    found = re.fullmatch(r"REDIS_(\d+)_(\d+|X)", str(inputs.get("redisVersion")))
-    return None if found is None else int(found[1]) * 100 + (0 if found[2] == "X" else int(found[2]))
+    """As the provider reads it: ``REDIS_6_X`` tells no number, and so never replaces."""
+    found = re.match(r"REDIS_(\d+)_(\d+)", str(inputs.get("redisVersion")))
+    return None if found is None else int(found[1]) * 100 + int(found[2])
 
 
 def _shrinks(old: Any, new: Any) -> bool:

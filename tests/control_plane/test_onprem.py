@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from components.contract import NamespacedIdentity, ObjectGrant, object_keys_sec
 from components.onprem.clients import policy_spec
 from components.onprem.facts import read
 from components.onprem.names import STORES
+from ops.restore import onprem_database
+from ops.restore.rds import Moment
 from tests.control_plane.conftest import Stack
 from tests.control_plane.declared import Declared, admit, definitions, furnishing, objects_of
 from tests.unit import onprem_stack
@@ -72,6 +75,27 @@ def test_the_api_server_admits_the_stores_and_what_clients_need(furnished: Stack
     kinds = {token for token, _ in objects}
     assert {"postgresql.cnpg.io/v1:Cluster", "postgresql.cnpg.io/v1:ScheduledBackup"} <= kinds
     admit(furnished, objects, waiting=_WAITING)
+
+
+def test_a_server_that_begins_with_what_a_lost_one_left_is_admitted(furnished: Stack, site: Recorder):
+    archive = {"name": "database-2", "recoverFrom": "database", "recoverTo": "2026-11-22T03:00:00Z"}
+    objects = [one for one in declared(site, databaseArchive=archive) if one[0].endswith((":Namespace", ":Cluster"))]
+    admit(furnished, objects)
+
+
+@pytest.mark.parametrize("moment", [Moment(), Moment(at=datetime(2026, 11, 22, 3, tzinfo=UTC)), Moment(snapshot="n")])
+def test_the_server_that_a_restore_makes_beside_the_living_one_is_admitted(
+    furnished: Stack, site: Recorder, moment: Moment
+):
+    objects = declared(site)
+    ((token, living),) = [one for one in objects if one[0].endswith(":Cluster")]
+    state = {"resources": [{"type": onprem_database.TYPE, "urn": "database", "inputs": living}]}
+    found = onprem_database.database_of(state)
+    assert found
+    ended = datetime(2026, 11, 22, 2, 35, tzinfo=UTC)
+    second = onprem_database.recovery(found, moment, "database-copy", [onprem_database.Backup("n", "id", ended)])
+    rooms = [one for one in objects if one[0].endswith(":Namespace")]
+    admit(furnished, [*rooms, (token, {key: second[key] for key in ("metadata", "spec")})])
 
 
 def test_openshifts_bindings_are_admitted(furnished: Stack, site: Recorder):

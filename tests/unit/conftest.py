@@ -46,6 +46,7 @@ class Recorded:
     ignore_changes: tuple[str, ...]
     provider: str
     retain_on_delete: bool
+    delete_before_replace: bool
     custom_timeouts: dict[str, str]
 
 
@@ -126,6 +127,7 @@ class _Monitor(MockMonitor):
                     ignore_changes=tuple(request.ignoreChanges),
                     provider=_name(request.provider.rsplit("::", 1)[0]) if request.provider else "",
                     retain_on_delete=request.retainOnDelete,
+                    delete_before_replace=request.deleteBeforeReplace,
                     custom_timeouts={
                         verb: getattr(timeouts, verb)
                         for verb in ("create", "update", "delete")

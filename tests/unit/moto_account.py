@@ -2,8 +2,9 @@
 
 Added, because moto answers them with "not implemented" or with fixed values: Service Quotas (a table that tests set),
 ``iam:SimulatePrincipalPolicy`` (by moto's own evaluation of the policies attached in moto), EKS's versions and add-ons,
-PostgreSQL's orderable options, ECR's pull-through cache rules, the dry run of ``CreateVpc``. Everything else is moto's
-own: instances, buckets, tags, offers of instance types, and, where a test asks for it, who may call what.
+PostgreSQL's orderable options, ECR's pull-through cache rules, the dry run of ``CreateVpc``, recovery points of AWS
+Backup. Everything else is moto's own: instances, buckets, tags, offers of instance types, and, where a test asks for
+it, who may call what.
 """
 
 from __future__ import annotations
@@ -14,13 +15,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote
 
 import boto3
 import pytest
 from botocore import loaders, session
 from moto import settings as moto_settings
+from moto.backup import urls as backup_urls
+from moto.backup.exceptions import BackupClientError as ClientError
+from moto.backup.responses import BackupResponse
 from moto.core.authorization import ActionAuthenticatorMixin
-from moto.core.responses import ActionResult
+from moto.core.responses import ActionResult, EmptyResult
 from moto.ec2.responses.vpcs import VPCs
 from moto.ecr.responses import ECRResponse
 from moto.eks import urls as eks_urls
@@ -35,6 +40,7 @@ from moto.servicequotas.models import ServiceQuotasBackend
 from moto.servicequotas.responses import ServiceQuotasResponse
 
 from components import versions
+from ops.preflight.aws.account import BotoAccount
 from ops.preflight.aws.needs import needs
 from ops.preflight.target import Target
 
@@ -52,6 +58,8 @@ class World:
         defaults: AWS's default by service and code.
         pending: Increases that were asked for, by quota code.
         cache_rules: Prefixes of the registry's pull-through cache rules.
+        recovery_points: Vault and resource of each, by its ARN.
+        guarded: Vaults whose policy lets nobody delete from them.
         numbers: For names that must differ.
     """
 
@@ -60,7 +68,10 @@ class World:
     defaults: dict[tuple[str, str], float] = field(default_factory=dict)
     pending: dict[str, float] = field(default_factory=dict)
     cache_rules: set[str] = field(default_factory=set)
+    recovery_points: dict[str, tuple[str, str]] = field(default_factory=dict)
+    guarded: set[str] = field(default_factory=set)
     numbers: Iterator[int] = field(default_factory=itertools.count)
+    _clients: dict[tuple[str, str], Any] = field(default_factory=dict, repr=False)
 
     def allow(self, target: Target, *, times: float = 1) -> None:
         """Set every quota of a stack to what it needs, or to a multiple of it."""
@@ -71,18 +82,21 @@ class World:
     def reset(self) -> None:
         """Forget everything."""
         moto_api_backend.reset()
-        for table in (self.quotas, self.defaults, self.pending, self.cache_rules):
+        tables = (self.quotas, self.defaults, self.pending, self.cache_rules, self.recovery_points, self.guarded)
+        for table in tables:
             table.clear()
 
     def client(self, service: str, region: str = REGION) -> Any:
-        """A client of the account's administrator."""
-        return boto3.client(
-            service,
-            region_name=region,
-            endpoint_url=self.endpoint,
-            aws_access_key_id="AKIAADMINISTRATOR000",
-            aws_secret_access_key="administrator",  # moto takes anything
-        )
+        """A client of the account's administrator; making one takes longer than most calls."""
+        if (service, region) not in self._clients:
+            self._clients[service, region] = boto3.client(
+                service,
+                region_name=region,
+                endpoint_url=self.endpoint,
+                aws_access_key_id="AKIAADMINISTRATOR000",
+                aws_secret_access_key="administrator",  # moto takes anything
+            )
+        return self._clients[service, region]
 
 
 @contextmanager
@@ -96,6 +110,8 @@ def served() -> Iterator[World]:
         # Settled when the server starts: which paths belong to which service.
         patch.setitem(eks_urls.url_paths, "{0}/cluster-versions$", eks_urls.response.dispatch)
         patch.setitem(eks_urls.url_paths, "{0}/addons/supported-versions$", eks_urls.response.dispatch)
+        for path in ("resources/(?P<of>.+)/recovery-points/$", "backup-vaults/(?P<of>.+)/recovery-points/(?P<arn>.+)$"):
+            patch.setitem(backup_urls.url_paths, f"{{0}}/{path}", backup_urls.response.dispatch)
         server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
         server.start()
         host, port = server.get_host_and_port()
@@ -104,6 +120,19 @@ def served() -> Iterator[World]:
             yield world
         finally:
             server.stop()
+
+
+@contextmanager
+def clients(*services: str, region: str = REGION) -> Iterator[dict[str, Any]]:
+    """Serve an empty account, with keys of its administrator in the environment; clients by the service's name.
+
+    Making a client takes longer than most tests, so a module makes them once; ``moto_api_backend.reset()`` empties the
+    account between two tests.
+    """
+    with served() as world, pytest.MonkeyPatch.context() as patch:
+        _use(patch, world, "AKIAADMINISTRATOR000", "administrator")
+        patch.setenv("AWS_DEFAULT_REGION", region)
+        yield {service: boto3.client(service, region_name=region) for service in services}
 
 
 @contextmanager
@@ -122,6 +151,22 @@ def acting_as(world: World, policy: Mapping[str, Any], *, enforced: bool, path: 
             _enforce(patch)
             patch.setattr(ActionAuthenticatorMixin, "request_count", 0)
             patch.setattr(moto_settings, "INITIAL_NO_AUTH_ACTION_COUNT", 0)
+        yield
+
+
+@contextmanager
+def sharing_clients(world: World) -> Iterator[None]:
+    """Let all accounts that commands open use the same clients, with an administrator's keys.
+
+    To make them takes longer than most tests. Without credentials there is no account, as ever.
+    """
+    own = BotoAccount._client  # pyright: ignore[reportPrivateUsage]  # the one place that makes clients
+
+    def client(self: BotoAccount, service: str, region: str) -> Any:
+        return world.client(service, region) if self.secrets else own(self, service, region)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BotoAccount, "_client", client)
         yield
 
 
@@ -153,11 +198,14 @@ def _enforce(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(IAMRequestBase, "check_signature", lambda _self: None)
 
 
-def _use(patch: pytest.MonkeyPatch, world: World, key: str, secret: str, *, token: str) -> None:
+def _use(patch: pytest.MonkeyPatch, world: World, key: str, secret: str, *, token: str = "") -> None:
     patch.setenv("AWS_ENDPOINT_URL", world.endpoint)
     patch.setenv("AWS_ACCESS_KEY_ID", key)
     patch.setenv("AWS_SECRET_ACCESS_KEY", secret)
-    patch.setenv("AWS_SESSION_TOKEN", token)
+    if token:
+        patch.setenv("AWS_SESSION_TOKEN", token)
+    else:
+        patch.delenv("AWS_SESSION_TOKEN", raising=False)
     for variable in ("AWS_PROFILE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
         patch.delenv(variable, raising=False)
     patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
@@ -211,6 +259,24 @@ def _extend(world: World, patch: pytest.MonkeyPatch) -> None:
         rules = [{"ecrRepositoryPrefix": one} for one in asked if one in world.cache_rules]
         return json.dumps({"pullThroughCacheRules": rules})
 
+    def list_recovery_points_by_resource(self: BackupResponse) -> ActionResult:
+        asked = unquote(self.path.split("/resources/")[1].split("/recovery-points")[0])
+        points = [
+            {"RecoveryPointArn": arn, "BackupVaultName": vault, "Status": "COMPLETED"}
+            for arn, (vault, resource) in world.recovery_points.items()
+            if resource == asked
+        ]
+        return ActionResult({"RecoveryPoints": points})
+
+    def delete_recovery_point(self: BackupResponse) -> EmptyResult:
+        vault, _, arn = unquote(self.path.split("/backup-vaults/")[1]).partition("/recovery-points/")
+        if vault in world.guarded:
+            raise ClientError("AccessDeniedException", "the policy of the vault denies it")
+        if world.recovery_points.get(arn, ("",))[0] != vault:
+            raise ClientError("ResourceNotFoundException", f"no such recovery point in {vault}")
+        del world.recovery_points[arn]
+        return EmptyResult()
+
     create_vpc = VPCs.create_vpc
 
     def create_vpc_unless_dry_run(self: VPCs) -> Any:
@@ -232,6 +298,8 @@ def _extend(world: World, patch: pytest.MonkeyPatch) -> None:
         (EKSResponse, describe_cluster_versions),
         (EKSResponse, describe_addon_versions),
         (ECRResponse, describe_pull_through_cache_rules),
+        (BackupResponse, list_recovery_points_by_resource),
+        (BackupResponse, delete_recovery_point),
     ):
         patch.setattr(added, function.__name__, function, raising=False)
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 import yaml
 
 from components.contract import GPU_MODEL_LABEL, GPU_TAINT, ROLE_LABEL
-from components.onprem.facts import ClusterFacts, Node
+from components.onprem.facts import ClusterFacts, MetricsApi, Node
 from components.onprem.foundation import OnPremFoundation, OnPremFoundationArgs
 from components.settings import Settings, parse
 
@@ -73,6 +73,9 @@ def facts(of: Settings, **changes: Any) -> ClusterFacts:
         "api_groups": frozenset({"security.openshift.io"} if of.onprem.openshift else ()),
         "api_server_addresses": ("192.168.10.11", "192.168.10.12"),
         "may_create_namespaces": True,
+        "metrics_api": None
+        if of.onprem.installs_metrics_server
+        else MetricsApi(service="openshift-monitoring/metrics-server", available=True),
     }
     return ClusterFacts(**{**found, **changes})
 

@@ -18,6 +18,7 @@ _PLURALS = {
     "Job": "job",
     "Restore": "restores.velero.io",
     "DownloadRequest": "downloadrequests.velero.io",
+    "Cluster": "clusters.postgresql.cnpg.io",
 }
 
 

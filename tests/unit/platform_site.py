@@ -85,6 +85,7 @@ def site(
     gpu_software: Any = "node-image",
     identities: Identities | None = None,
     pools: Sequence[contract.NodePool] = (),
+    stores: Sequence[contract.StorePods] = (),
 ) -> Site:
     """A site with ``settings`` as in YAML below ``platform``; call it inside the program under test."""
     output = pulumi.Output.from_input
@@ -134,6 +135,7 @@ def site(
             ready=(),
         ),
         dns=dns,
+        store_pods=tuple(stores),
     )
     return Site(
         foundation=foundation,

@@ -12,6 +12,7 @@ from typing import Any, Final, get_args
 
 import typer
 
+from components.onprem.names import OPERATORS, STORES
 from components.platform.openings import Namespace
 from ops.cli import COMMANDS
 
@@ -26,6 +27,7 @@ workflowtemplate externalsecret externalsecrets inferenceservice inferenceservic
 podgroups prometheusrule pytorchjobs raycluster rayclusters rayjob rayjobs scaledobject scaledobjects trainjob trainjobs
 backup backups backups.velero.io backupstoragelocation backupstoragelocations restore restores restores.velero.io
 schedule schedules
+clusters.postgresql.cnpg.io backups.postgresql.cnpg.io scheduledbackups.postgresql.cnpg.io
 """
 _NAMESPACED: Final = frozenset(_OF_A_NAMESPACE.split())
 _CLUSTER_WIDE: Final = "clusterissuer clustersecretstore namespace node nodes persistentvolume queue"
@@ -89,7 +91,9 @@ _FILLED_IN: Final = "CLAIM CLUSTER CONTAINER HEAD JOB MODEL MOUNT NAME NODE NS P
 VARIABLES: Final = frozenset(_FILLED_IN.split())
 """What stands for something that the reader knows: mostly a label of the alert."""
 
-_NAMESPACES: Final = frozenset({*get_args(Namespace), "kube-system", "$NS"})
+# Of a foundation whose stores run in the cluster.
+_OF_STORES: Final = frozenset({OPERATORS, STORES})
+_NAMESPACES: Final = frozenset({*get_args(Namespace), *_OF_STORES, "kube-system", "$NS"})
 _BLOCK: Final = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _SPAN: Final = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 _PROMQL: Final = re.compile(r"(sum|topk|rate|max|min|count|histogram_quantile|increase|avg)( by)? ?\(")

@@ -162,6 +162,7 @@ ALLOWED: dict[str, str] = {
     "components/platform/observability/catalogue/cluster.py": "metrics that some clouds' own parts have",
     "components/platform/observability/monitors/systems.py": "a controller that one cloud needs; watched where it is",
     "components/platform/observability/state_metrics.py": "labels by which clouds tell spot nodes",
+    "components/platform/pods/drill_objects.py": "each store's own client, chosen by the scheme of the URL",
     "workloads/artifacts/links.py": "each store's own way to sign, chosen by the scheme of the URL",
     "workloads/managed/": _ADAPTER,
     "workloads/models/": _SERVICES,

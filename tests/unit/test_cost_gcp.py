@@ -63,9 +63,20 @@ def test_a_standby_is_paid_for_with_its_disk(availability: str, copies: int):
 
 
 def test_what_has_no_price_is_said_and_not_left_out_in_silence():
-    found = bill(resource(SQL, settings={"tier": "db-f1-micro"}), resource(REDIS, memorySizeGb=64))
+    found = bill(resource(SQL, settings={"tier": "db-f1-micro"}), resource(SQL, name="two", settings={}))
     reasons = {one.reason for one in found.unpriced}
-    assert reasons == {"Cloud SQL tier db-f1-micro", "Memorystore above 10 GiB"}
+    assert reasons == {"Cloud SQL tier db-f1-micro", "Cloud SQL tier unset"}
+
+
+@pytest.mark.parametrize(
+    ("gib", "basic", "standard"),
+    [(1, 35.77, 46.72), (5, 98.55, 197.10), (25, 419.75, 839.50), (45, 624.15, 1149.75), (105, 1226.40, 2299.50)],
+)
+def test_a_gibibyte_of_a_larger_cache_costs_less(gib: int, basic: float, standard: float):
+    """A month in us-central1, as the Cloud Billing catalogue had it (`infracost` in the price table)."""
+    for tier, usd_a_month in (("BASIC", basic), ("STANDARD_HA", standard)):
+        found = bill(resource(REDIS, memorySizeGb=gib, tier=tier))
+        assert usd(found, f"{gib} GiB")[0] == pytest.approx(usd_a_month)
 
 
 def test_another_region_costs_what_its_factor_says_and_an_unknown_one_is_said():

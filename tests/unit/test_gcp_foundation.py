@@ -254,6 +254,7 @@ def test_alarms_reach_people_and_say_what_to_do():
             "must not be shared-core with highlyAvailable",
         ),
         ({"objects": {"replicate": True}}, "objects.replicate: needs gcp.drRegion"),
+        ({"database": {"replicateBackups": True}}, "database.replicateBackups: is for RDS, on aws; got true on gcp"),
         (
             {"objects": {"replicate": True}, "gcp": {"drRegion": "europe-west1"}},
             "gcp.drRegion: must be on the continent of us-central1",

@@ -12,11 +12,12 @@ from components.platform.observability.rules.recorded import LABELS
 from components.settings.platform import PlatformSettings
 from components.versions import CHARTS, IMAGES, ISTIO
 from tests.unit.conftest import Recorder
+from tests.unit.platform_stores import STORES
 from tests.unit.workload_alerts import groups
 
 pytestmark = pytest.mark.unit
 
-FACTS = SiteFacts(settings=PlatformSettings(), spot_pools=({"llmops/node-group": "spot"},))
+FACTS = SiteFacts(settings=PlatformSettings(), spot_pools=({"llmops/node-group": "spot"},), stores=STORES)
 OBJECTIVES = (
     ModelObjective(name="llama", namespace="team-x", team="x", backend="vllm", cold_start_seconds=600),
     ModelObjective(name="gpt", namespace="mlops-serving", team="x", backend="triton", reserves_gpu_memory=True),
@@ -115,6 +116,8 @@ PINNED = {
     "istiod": ISTIO,
     "ztunnel": ISTIO,
     "Istio CNI": ISTIO,
+    "SeaweedFS": CHARTS["seaweedfs"].version,
+    "redis_exporter": IMAGES["redis-exporter"],
 }
 """Where the version of a component is that of its chart or image; other charts count for themselves."""
 

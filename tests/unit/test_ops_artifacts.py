@@ -9,10 +9,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-import boto3
 import pytest
 import requests
-from botocore import loaders, session
+from botocore import session
 from botocore.auth import S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
@@ -20,13 +19,13 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from moto.moto_api._internal import moto_api_backend
-from moto.server import ThreadedMotoServer
 from typer.testing import CliRunner
 
 from components.buckets import LINKED
 from ops.artifacts import cli
 from ops.artifacts.cli import role_signer, seconds_of
 from ops.stack import Stack
+from tests.unit.moto_account import clients
 from workloads.artifacts.links import MAX_SECONDS, GoogleSigner, LinkRefusedError, S3Signer, Signer, checked, link
 
 pytestmark = pytest.mark.unit
@@ -39,20 +38,8 @@ WITHIN = [f"s3://{BUCKET}", "gs://llmops-gcp-models-acme"]
 
 @pytest.fixture(scope="module")
 def account() -> Iterator[dict[str, Any]]:
-    loader = loaders.create_loader()  # reading AWS's service models takes longer than the tests
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(session, "create_loader", lambda *_arguments, **_named: loader)
-        server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-        server.start()
-        host, port = server.get_host_and_port()
-        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        patch.setenv("AWS_ACCESS_KEY_ID", "AKIAADMINISTRATOR000")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "administrator")
-        patch.setenv("AWS_DEFAULT_REGION", REGION)
-        for variable in ("AWS_PROFILE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_SESSION_TOKEN"):
-            patch.delenv(variable, raising=False)
-        yield {service: boto3.client(service, region_name=REGION) for service in ("s3", "kms", "iam")}
-        server.stop()
+    with clients("s3", "kms", "iam", region=REGION) as made:
+        yield made
 
 
 @pytest.fixture

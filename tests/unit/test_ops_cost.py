@@ -129,6 +129,19 @@ def test_a_standby_doubles_server_and_storage():
     assert usd(two, "standby").low == pytest.approx(2 * (usd(one, "db.").low + usd(one, "storage").low))
 
 
+def test_copied_backups_are_paid_for_by_the_size_of_their_server_and_moved():
+    server = resource("aws:rds/instance:Instance", "server", allocatedStorage=100, maxAllocatedStorage=200)
+    kind = "aws:rds/instanceAutomatedBackupsReplication:InstanceAutomatedBackupsReplication"
+    copies = replace(resource(kind, "copies", retentionPeriod=7), region="us-west-2")
+    found = estimate([server, copies])
+    kept, moved = ASSUMPTIONS["database.copied"].value, ASSUMPTIONS["database.moved"].value
+    assert usd(found, "copied backups").expected == pytest.approx(100 * kept.expected * 0.095)
+    assert usd(found, "copied backups").high == pytest.approx(200 * kept.high * 0.095)
+    assert usd(found, "backups to another region").expected == pytest.approx(100 * moved.expected * 0.02)
+    (alone,) = estimate([copies]).unpriced
+    assert "not in the stack" in alone.reason
+
+
 def test_a_version_past_standard_support_costs_six_times_as_much_only_where_it_may_stay():
     def control_plane(version: str, support: str, today: date) -> float:
         cluster = resource("aws:eks/cluster:Cluster", version=version, upgradePolicy={"supportType": support})

@@ -6,7 +6,8 @@ import math
 import re
 
 import pytest
-from golden_stack import STACKS, resources
+from golden_stack import STACKS as OF_AWS
+from golden_stack import resources
 
 from ops.cost import Range, estimate
 from ops.cost.estimation import PRICERS
@@ -15,6 +16,8 @@ from ops.cost.read import read
 from tests.unit.cost_resources import FIXTURES, ROOT, same
 
 pytestmark = pytest.mark.unit
+
+STACKS = (*OF_AWS, "gcp")
 
 # The whole of the shipped stacks
 

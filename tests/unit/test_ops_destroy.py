@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -228,6 +229,13 @@ class Recording:
 
     def __init__(self) -> None:
         self.patches: list[tuple[str, Any]] = []
+        self.running = frozenset[str]()
+
+    def controllers(self) -> frozenset[str]:
+        return self.running
+
+    def objects(self, _kinds: Any) -> list[Object]:
+        return []
 
     def patch(self, one: Object, change: Any) -> None:
         self.patches.append((one.name, change))
@@ -249,15 +257,36 @@ def shown(monkeypatch: pytest.MonkeyPatch, snapshot: Snapshot) -> None:
     monkeypatch.setattr(Work, "snapshot", look)
 
 
-def test_a_controller_that_is_only_being_rescheduled_is_given_time():
+def test_a_controller_that_is_only_being_rescheduled_is_given_time(monkeypatch: pytest.MonkeyPatch):
+    """However long the object has waited: its controller must have been away for the grace, without a break."""
+    now = [1000.0]
+    monkeypatch.setattr("ops.destroy.work.time", SimpleNamespace(monotonic=lambda: now[0]))
     asked = datetime.now(UTC).isoformat()
     fresh = thing("Service", "door", finalizers=["service.k8s.aws/resources"], deletionTimestamp=asked)
-    work, cluster = working(grace_seconds=60)
-    assert not work.release(fresh, frozenset())
     old = thing("Service", "door", finalizers=["service.k8s.aws/resources", "x/y"], deletionTimestamp=LONG_AGO)
-    assert work.release(old, frozenset())
+    work, cluster = working(grace_seconds=60)
+
+    def released(one: Object, seconds: float, *running: str) -> bool:
+        now[0] += seconds
+        cluster.running = frozenset(running)
+        return work.release(one, work.snapshot().running)
+
+    assert not released(old, 0)
+    assert not released(old, 50, "aws-load-balancer-controller"), "it runs"
+    assert not released(old, 50), "away again, since now"
+    assert not released(old, 59)
+    assert not released(fresh, 2), "it was asked to go only just now"
+    assert cluster.patches == []
+    assert released(old, 0)
     assert cluster.patches == [("door", {"metadata": {"finalizers": ["x/y"]}})]
     assert "look for: load balancer" in work.released[0]
+
+
+def test_a_volume_drivers_pods_on_the_nodes_are_not_its_controller():
+    held = ["external-attacher/ebs-csi-aws-com", "external-provisioner.volume.kubernetes.io/finalizer"]
+    on_nodes = frozenset({"aws-ebs-csi-driver", "ebs-csi-node"})
+    assert len(finalizers.judge(held, on_nodes).gone) == 2
+    assert finalizers.judge(held, on_nodes | {"ebs-csi-controller"}).gone == ()
 
 
 def test_what_nobody_asked_to_go_keeps_its_finalizers():

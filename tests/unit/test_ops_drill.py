@@ -55,7 +55,8 @@ def registry(fake: FakeCluster) -> FakeCluster:
 
     def react(made: dict[str, Any]) -> None:
         made["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
-        fake.objects["mlops-system", "configmap", RECORDS]["data"]["registry.json"] = json.dumps(record())
+        text = json.dumps(record(pod=f"{made['metadata']['name']}-x7kd2"))
+        fake.objects["mlops-system", "configmap", RECORDS]["data"]["registry.json"] = text
 
     fake.reacts = react
     return fake
@@ -92,7 +93,7 @@ def test_a_drill_that_is_not_what_was_promised_is_no_success(more: dict[str, Any
 
 
 def test_a_job_that_ends_without_a_word_is_not_taken_for_the_drill_before(registry: FakeCluster):
-    old = record(startedAt=1)
+    old = record(pod="registry-drill-29411010-x7kd2")
     registry.objects["mlops-system", "configmap", RECORDS]["data"]["registry.json"] = json.dumps(old)
     registry.reacts = lambda made: made.update(status={"conditions": [{"type": "Failed", "status": "True"}]})
 
@@ -100,6 +101,30 @@ def test_a_job_that_ends_without_a_word_is_not_taken_for_the_drill_before(regist
 
     assert done.exit_code == 1
     assert "ended without a word" in done.output
+
+
+def test_a_drill_is_not_run_beside_another_one(registry: FakeCluster):
+    """One by its schedule has the same scratch database, and each would remove what the other restored."""
+    labels = {"app.kubernetes.io/name": "registry-drill"}
+    job = registry.add("mlops-system", "job", "registry-drill-29411010", metadata={"labels": labels})
+
+    done = run("registry", "--yes")
+
+    assert done.exit_code == 1
+    assert "registry-drill-29411010" in done.output
+    assert registry.done == []
+    job["status"] = {"conditions": [{"type": "Failed", "status": "True"}]}
+    assert run("registry", "--yes").exit_code == 0
+
+
+def test_the_claim_of_a_drill_that_was_killed_does_not_hold_up_the_next(registry: FakeCluster):
+    data = registry.objects["mlops-system", "configmap", RECORDS]["data"]
+    data["registry.claim"] = json.dumps({"pod": "registry-drill-29411010-x7kd2", "until": 9e9})
+
+    assert run("registry", "--yes").exit_code == 0
+
+    data = registry.objects["mlops-system", "configmap", RECORDS]["data"]
+    assert json.loads(data["registry.claim"]) == {"pod": "", "until": 0}, "and yet says that something was left"
 
 
 def test_a_drill_that_is_interrupted_is_cleaned_up_by_another_pod(
@@ -142,6 +167,19 @@ def test_what_the_last_drills_found_is_shown(registry: FakeCluster):
 
     assert json.loads(run("status", "--json").stdout)[0]["drill"] == "registry"
     assert "passed" in run("status").stdout
+
+
+def test_steps_amounts_and_the_model_are_shown_and_a_broken_record_hides_nothing(registry: FakeCluster):
+    loaded = {"model": "chat", "version": 7, "depth": "headers"}
+    full = record(steps={"dump": 1.25, "load-model": 60.0}, amounts={"rows": 12}, loaded=loaded)
+    data = registry.objects["mlops-system", "configmap", RECORDS]["data"]
+    data |= {"registry.json": json.dumps(full), "vectors.json": "{", "vectors.claim": "{}"}
+
+    done = run("status")
+
+    assert "registry: dump 1.2 s, load-model 60.0 s; 12 rows" in done.stdout
+    assert "registry: loaded chat version 7 (headers)" in done.stdout
+    assert "vectors.json cannot be read" in done.output
 
 
 # The cluster's
@@ -246,6 +284,40 @@ def test_a_drill_that_breaks_off_is_cleaned_up(error: BaseException, furnished: 
     assert furnished.objects["velero", velero.LOCATIONS, "default"]["spec"]["accessMode"] == "ReadWrite"
 
 
+def test_what_a_killed_drill_left_is_removed_by_the_next(furnished: FakeCluster, monkeypatch: pytest.MonkeyPatch):
+    """Copies of Secrets, in a namespace that nobody else would remove."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+    def restore(name: str, target: str, made: str) -> None:
+        spec = {"namespaceMapping": {"mlops-serving": target}}
+        metadata = {"creationTimestamp": made}
+        furnished.add("velero", velero.RESTORES, name, spec=spec, metadata=metadata)
+        furnished.objects["", "namespace", target] = {}
+
+    old, young = "drill-mlops-serving-20261101030000", "drill-mlops-serving-20261122200000"
+    restore(old, old, BEFORE)
+    restore(young, young, datetime.now(UTC).isoformat())  # somebody else's, under way
+    restore("by-hand", "team-copy", BEFORE)
+
+    assert old in run("cluster").output
+    done = run("cluster", "--yes")
+
+    assert done.exit_code == 0, done.output
+    assert {key[2] for key in left(furnished)} == {young, "by-hand", "team-copy"}
+
+
+def test_a_restore_that_does_not_end_is_a_drill_that_failed(furnished: FakeCluster, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(drills, "_PATIENCE_SECONDS", -1.0)
+    furnished.reacts = lambda made: made.update(status={"phase": "InProgress"})
+
+    done = run("cluster", "--yes")
+
+    assert done.exit_code == 1
+    kept = json.loads(furnished.objects["mlops-system", "configmap", RECORDS]["data"]["cluster.json"])
+    assert not kept["passed"]
+
+
 def test_the_name_of_the_target_is_one_that_a_namespace_may_have(furnished: FakeCluster):
     furnished.objects["velero", velero.BACKUPS, DAILY]["spec"]["includedNamespaces"] = ["*"]
 
@@ -256,7 +328,7 @@ def test_the_name_of_the_target_is_one_that_a_namespace_may_have(furnished: Fake
 
 
 def test_metrics_are_those_of_the_catalogue(tmp_path: Path):
-    full = record(recoveryPointSeconds=5.0)
+    full = record(recoveryPointSeconds=5.0, steps={"dump": 1.5}, amounts={"rows": 12})
     (tmp_path / "registry.json").write_text(json.dumps(full))
 
     text = page(tmp_path)
@@ -267,6 +339,14 @@ def test_metrics_are_those_of_the_catalogue(tmp_path: Path):
         labels = shown[metric.name].partition("{")[2].partition("}")[0]
         assert {pair.partition("=")[0] for pair in labels.split(",")} == set(metric.labels), metric.name
         assert parse(shown[metric.name].rpartition(" ")[0])
+
+
+def test_a_record_of_before_steps_were_measured_still_has_its_metrics(tmp_path: Path):
+    old = record()
+    del old["steps"], old["amounts"]
+    (tmp_path / "registry.json").write_text(json.dumps(old))
+
+    assert 'recovery_drill_passed{drill="registry"} 1' in page(tmp_path)
 
 
 def test_what_was_not_measured_has_no_sample_and_a_broken_record_hides_no_other(tmp_path: Path):

@@ -5,22 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from moto.s3.models import s3_backends
 from typer.testing import CliRunner
 
 from ops.leftovers import record as records
-from ops.leftovers.aws.buckets import BATCH, NotEmptiedError, empty
 from ops.leftovers.aws.look import Look
 from ops.leftovers.aws.removal import removable, remove
 from ops.leftovers.aws.search import FINDERS, search
 from ops.leftovers.cli import app
-from ops.leftovers.model import Leftover, Proof, Unseen, proof
+from ops.leftovers.model import Proof, Unseen, proof
 from ops.leftovers.record import Known, Record
-from ops.preflight.aws.account import AwsError, BotoAccount
-from tests.unit.moto_account import ACCOUNT, REGION, World, acting_as_administrator, served
+from ops.preflight.aws.account import BotoAccount
+from tests.unit.moto_account import ACCOUNT, REGION, World, acting_as_administrator, served, sharing_clients
+from tests.unit.planted_account import fill
+from tests.unit.scripted_account import Scripted, refusal
 
 pytestmark = pytest.mark.unit
 
@@ -28,8 +28,6 @@ PREFIX = "llmops-dev"
 OWN = [{"Key": "stack", "Value": PREFIX}]
 OTHERS = [{"Key": "stack", "Value": "llmops-dev-eu"}]
 OF_CLUSTER = [{"Key": "elbv2.k8s.aws/cluster", "Value": PREFIX}, {"Key": "service.k8s.aws/stack", "Value": "chat/door"}]
-# moto does not know these; what they would find has tests of its own.
-ASKABLE = {what: finder for what, finder in FINDERS.items() if what not in ("recovery points",)}
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +39,7 @@ def server() -> Iterator[World]:
 @pytest.fixture
 def world(server: World) -> Iterator[World]:
     server.reset()
-    with acting_as_administrator(server):
+    with acting_as_administrator(server), sharing_clients(server):
         yield server
 
 
@@ -86,8 +84,8 @@ class Planted:
         logs.create_log_group(logGroupName=f"/aws/eks/{PREFIX}/cluster")
         logs.create_log_group(logGroupName="/aws/eks/llmops-dev-eu/cluster")
         self.bucket = f"{PREFIX}-data-{ACCOUNT}-{REGION}"
-        fill(world, self.bucket, versions=3, tags=OWN)
-        fill(world, f"llmops-dev-eu-data-{ACCOUNT}-{REGION}", versions=1, tags=OTHERS)
+        fill(world, self.bucket, OWN)
+        fill(world, f"llmops-dev-eu-data-{ACCOUNT}-{REGION}", OTHERS, versions=1)
         iam = world.client("iam")
         iam.create_role(RoleName=f"{PREFIX}-velero", AssumeRolePolicyDocument="{}", Tags=OWN)
         iam.put_role_policy(RoleName=f"{PREFIX}-velero", PolicyName="p", PolicyDocument=POLICY)
@@ -102,17 +100,6 @@ class Planted:
 POLICY = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]})
 
 
-def fill(world: World, bucket: str, *, versions: int, tags: list[dict[str, str]]) -> None:
-    s3 = world.client("s3")
-    s3.create_bucket(Bucket=bucket)
-    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
-    s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": tags})
-    for number in range(versions):
-        s3.put_object(Bucket=bucket, Key="kept", Body=str(number).encode())
-    s3.delete_object(Bucket=bucket, Key="kept")
-    s3.create_multipart_upload(Bucket=bucket, Key="half")
-
-
 def kinds(found: Proof) -> list[str]:
     return [one.kind for one in found.found]
 
@@ -123,7 +110,7 @@ def names(found: Proof, kind: str) -> set[str]:
 
 def test_everything_that_controllers_and_services_leave_is_found_and_nothing_of_another_stack(world: World):
     planted = Planted(world)
-    found = search(BotoAccount(read_seconds=60), record(volumes=(planted.untagged_volume,)), ASKABLE)
+    found = search(BotoAccount(read_seconds=60), record(volumes=(planted.untagged_volume,)))
 
     assert found.unseen == ()
     assert names(found, "volume") == {planted.volume, planted.untagged_volume}, "by tag, and by the record"
@@ -145,7 +132,7 @@ def test_everything_that_controllers_and_services_leave_is_found_and_nothing_of_
 
 def test_what_holds_on_to_others_goes_first(world: World):
     Planted(world)
-    order = kinds(search(BotoAccount(read_seconds=60), record(), ASKABLE))
+    order = kinds(search(BotoAccount(read_seconds=60), record()))
     before = [("load balancer", "target group"), ("network interface", "security group"), ("snapshot", "volume")]
     for first, second in before:
         if first in order and second in order:
@@ -158,9 +145,9 @@ def test_safe_things_go_without_data_and_data_goes_when_it_is_wanted_and_then_no
     account, known = BotoAccount(read_seconds=60), record(volumes=(planted.untagged_volume,))
 
     def sweep(*, data: bool) -> Proof:
-        wanted = [one for one in search(account, known, ASKABLE).found if removable(one, data=data)]
+        wanted = [one for one in search(account, known).found if removable(one, data=data)]
         assert remove(account, wanted, REGION, lambda _: None, seconds=0, pause=lambda _: None) == []
-        return search(account, known, ASKABLE)
+        return search(account, known)
 
     left = sweep(data=False)
     assert set(kinds(left)) == {"volume", "bucket", "secret"}, "what holds data is not removed by accident"
@@ -172,104 +159,6 @@ def test_safe_things_go_without_data_and_data_goes_when_it_is_wanted_and_then_no
     assert planted.foreign_volume in {one["VolumeId"] for one in ec2.describe_volumes()["Volumes"]}
     assert [one["Name"] for one in s3.list_buckets()["Buckets"]] == [f"llmops-dev-eu-data-{ACCOUNT}-{REGION}"]
     world.client("secretsmanager").create_secret(Name=f"{PREFIX}/grafana", SecretString="the name is free again")
-
-
-def test_a_bucket_of_thousands_of_versions_is_emptied_by_batches(world: World):
-    s3 = world.client("s3")
-    s3.create_bucket(Bucket="many")
-    s3.put_bucket_versioning(Bucket="many", VersioningConfiguration={"Status": "Enabled"})
-    inside: Any = s3_backends[ACCOUNT]["aws"]  # by HTTP this would take longer than all else here
-    for number in range(2500):
-        inside.put_object("many", f"key-{number % 7}", b"x")
-    s3.delete_objects(Bucket="many", Delete={"Objects": [{"Key": f"key-{number}"} for number in range(7)]})
-    account, said = Counting(BotoAccount()), list[int]()
-
-    gone = empty(account, "many", REGION, said.append)
-
-    # moto loses some deletes of calls that come at the same time; the next round finds what it kept.
-    assert gone >= 2500 + 7, "delete markers are versions too"
-    assert 3 <= account.calls.count("delete_objects") <= 3 + -(-gone // BATCH)
-    assert said[-1] == gone
-    assert "Versions" not in s3.list_object_versions(Bucket="many")
-    s3.delete_bucket(Bucket="many")
-
-
-class Counting(BotoAccount):
-    """An account that counts what is asked of it."""
-
-    def __init__(self, account: BotoAccount) -> None:
-        self.calls: list[str] = []
-        self._account = account
-
-    def call(self, service: str, operation: str, region: str, /, **parameters: Any) -> dict[str, Any]:
-        self.calls.append(operation)
-        return self._account.call(service, operation, region, **parameters)
-
-    def pages(self, service: str, operation: str, key: str, region: str, /, **parameters: Any) -> Iterator[Any]:
-        return self._account.pages(service, operation, key, region, **parameters)
-
-
-class Scripted:
-    """An account that answers what a test says; lists are answers in turn, errors are raised."""
-
-    def __init__(self, **answers: Any) -> None:
-        self.answers, self.calls = answers, list[tuple[str, dict[str, Any]]]()
-
-    def call(self, _service: str, operation: str, _region: str, /, **parameters: Any) -> dict[str, Any]:
-        self.calls.append((operation, parameters))
-        told = self.answers.get(operation, {})
-        answer: Any = cast("list[Any]", told).pop(0) if isinstance(told, list) else told
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    def pages(self, service: str, operation: str, key: str, region: str, /, **parameters: Any) -> Iterator[Any]:
-        yield from self.call(service, operation, region, **parameters).get(key, ())
-
-
-def refusal(code: str) -> AwsError:
-    return AwsError(code, "ec2:Something", REGION, "no")
-
-
-def leftover(kind: str, name: str, **more: Any) -> Leftover:
-    given: dict[str, Any] = {"region": REGION, "made_by": "x", "command": "x", "fate": "safe", **more}
-    return Leftover(kind=kind, name=name, **given)
-
-
-def test_versions_that_s3_keeps_are_said_and_not_counted_as_gone():
-    kept = [{"Key": "locked", "VersionId": "1", "Message": "Object is WORM protected"}]
-    account = Scripted(
-        list_object_versions={"Versions": [{"Key": "locked", "VersionId": "1"}]}, delete_objects={"Errors": kept}
-    )
-    with pytest.raises(NotEmptiedError, match="WORM protected"):
-        empty(account, "audit", REGION)
-
-
-def test_what_something_still_holds_is_tried_again_until_it_lets_go():
-    held = refusal("DependencyViolation")
-    group = {"SecurityGroups": [{"GroupId": "sg-1"}]}
-    account = Scripted(describe_security_groups=group, delete_security_group=[held, held, {}])
-    pauses: list[float] = []
-    assert (
-        remove(account, [leftover("security group", "sg-1")], REGION, lambda _: None, seconds=60, pause=pauses.append)
-        == []
-    )
-    assert len(pauses) == 2
-
-
-def test_what_is_refused_for_another_reason_is_told_and_stops_nothing_else():
-    account = Scripted(delete_volume=refusal("UnauthorizedOperation"), delete_snapshot={})
-    said: list[str] = []
-    wanted = [leftover("volume", "vol-1"), leftover("snapshot", "snap-1")]
-    refused = remove(account, wanted, REGION, said.append, seconds=60, pause=lambda _: None)
-    assert len(refused) == 1
-    assert refused[0].startswith("volume vol-1: not allowed")
-    assert said == ["snapshot snap-1: removed"]
-
-
-def test_what_went_meanwhile_is_no_error():
-    account = Scripted(delete_load_balancer=refusal("LoadBalancerNotFound"))
-    assert remove(account, [leftover("load balancer", "arn")], REGION, lambda _: None, seconds=0) == []
 
 
 def test_recovery_points_of_the_file_system_are_found_by_the_record():
@@ -288,7 +177,7 @@ def test_a_key_that_waits_for_its_deletion_is_shown_and_is_no_leftover(world: Wo
     made = kms.create_key(Tags=[{"TagKey": "stack", "TagValue": PREFIX}])["KeyMetadata"]
     kms.schedule_key_deletion(KeyId=made["KeyId"], PendingWindowInDays=7)
     known = record(resources=(Known(type="aws:kms/key:Key", id=made["KeyId"], arn=made["Arn"]),))
-    found = search(BotoAccount(read_seconds=60), known, ASKABLE)
+    found = search(BotoAccount(read_seconds=60), known)
     assert kinds(found) == ["key"]
     assert "costs nothing" in found.found[0].note
     assert found.exit_code == 0
@@ -328,6 +217,65 @@ def test_tags_of_another_stack_decide_against_names_and_records(
     known = record(resources=(Known(type="aws:ec2/securityGroup:SecurityGroup", id="sg-known"),))
     look = Look(account=Scripted(), record=known, region=REGION, home=True)
     assert bool(look.maker(tags, *names)) is ours
+
+
+def test_what_another_stack_has_put_into_our_network_is_named_and_left_to_it():
+    """The network cannot go with it; but it is not ours to remove."""
+    network = record(resources=(Known(type="aws:ec2/vpc:Vpc", id="vpc-1"),))
+    place = {"VpcId": "vpc-1", "Groups": [{"GroupId": "sg-1"}]}
+    account = Scripted(
+        describe_security_groups={"SecurityGroups": [{**place, "GroupId": "sg-1", "GroupName": "x", "Tags": OTHERS}]},
+        describe_network_interfaces={
+            "NetworkInterfaces": [
+                {**place, "NetworkInterfaceId": "eni-1", "Status": "available", "TagSet": OTHERS},
+                {**place, "NetworkInterfaceId": "eni-2", "Status": "available", "TagSet": OWN},
+            ]
+        },
+    )
+    some = {what: FINDERS[what] for what in ("security groups", "network interfaces")}
+    found = {one.name: one for one in search(account, network, some).found}
+    assert {name: one.fate for name, one in found.items()} == {"sg-1": "by hand", "eni-1": "by hand", "eni-2": "safe"}
+    assert "llmops-dev-eu" in found["sg-1"].note
+    assert not removable(found["eni-1"], data=True)
+
+
+def test_backups_and_images_with_a_tag_of_another_stack_are_its_own_whatever_their_name():
+    snapshot = {"DBSnapshotIdentifier": "kept", "DBInstanceIdentifier": f"{PREFIX}-postgres"}
+    repository = {"repositoryName": f"{PREFIX}/lent", "repositoryArn": "arn"}
+    disk = {"SnapshotId": "snap-1", "VolumeId": "vol-1", "VolumeSize": 8}
+    some = {what: FINDERS[what] for what in ("database backups", "repositories", "snapshots")}
+    for tags, ours in ((OTHERS, set[str]()), ([], {"kept", f"{PREFIX}/lent", "snap-1"})):
+        account = Scripted(
+            describe_db_snapshots={"DBSnapshots": [{**snapshot, "TagList": tags}]},
+            describe_repositories={"repositories": [repository]},
+            list_tags_for_resource={"tags": tags},
+            describe_snapshots={"Snapshots": [{**disk, "Tags": tags}]},
+        )
+        found = search(account, record(volumes=("vol-1",)), some)
+        assert found.unseen == ()
+        assert {one.name for one in found.found} == ours
+
+
+@pytest.mark.parametrize(
+    ("what", "operation", "answer"),
+    [
+        ("volumes", "describe_volumes", {"Volumes": [{"VolumeId": "vol-1", "Size": 8, "State": "deleting"}]}),
+        (
+            "instance groups",
+            "describe_auto_scaling_groups",
+            {"AutoScalingGroups": [{"AutoScalingGroupName": "nodes", "Status": "Delete in progress", "Tags": OWN}]},
+        ),
+        (
+            "database backups",
+            "describe_db_snapshots",
+            {"DBSnapshots": [{"DBSnapshotIdentifier": "last", "Status": "deleting", "TagList": OWN}]},
+        ),
+    ],
+)
+def test_what_aws_is_deleting_already_is_shown_and_is_no_leftover(what: str, operation: str, answer: Any):
+    found = search(Scripted(**{operation: answer}), record(volumes=("vol-1",)), {what: FINDERS[what]})
+    assert [one.fate for one in found.found] == ["waits"]
+    assert found.exit_code == 0
 
 
 def test_a_question_without_an_answer_proves_nothing():

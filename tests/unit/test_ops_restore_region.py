@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -55,7 +56,8 @@ def s3_and_kms() -> Iterator[tuple[Any, Any]]:
 
 def stack(name: str, where: str, cloud: str = "aws") -> Stack:
     buckets = {role: f"s3://llmops-{name}-{role}-{ACCOUNT}-{where}" for role in ROLES}
-    return Stack(name, False, {"cloud": cloud, "region": where, "buckets": buckets})
+    address = f"llmops-{name}-postgres.abc.{where}.rds.amazonaws.com"
+    return Stack(name, False, {"cloud": cloud, "region": where, "buckets": buckets, "databaseHost": address})
 
 
 def copy_of(role: str) -> str:
@@ -91,7 +93,10 @@ def run(s3: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """The command line, on a lost stack and a new one."""
     stacks = {"prod": stack("prod", LOST), "prod-west": stack("prod-west", TO), "elsewhere": stack("x", "eu-west-1")}
     monkeypatch.setattr(region.Stack, "read", staticmethod(lambda name, **_more: stacks[name]))
-    monkeypatch.setattr(region, "aws", lambda _service, _region: s3)
+    s3.backups = []  # moto does not know copied ones
+    pages = SimpleNamespace(paginate=lambda **_: [{"DBInstanceAutomatedBackups": s3.backups}])
+    rds = SimpleNamespace(get_paginator={"describe_db_instance_automated_backups": pages}.get)
+    monkeypatch.setattr(region, "aws", lambda service, _region: {"s3": s3, "rds": rds}[service])
     monkeypatch.chdir(tmp_path)
     return lambda *arguments: CliRunner().invoke(app, ["region", "--stack", "prod", "--to", TO, *arguments])
 
@@ -228,6 +233,7 @@ def test_the_plan_says_what_the_copies_hold_and_writes_settings_for_the_other_re
         "llmops:aws": {"region": LOST, "drRegion": TO},
         "llmops:network": {"zones": [f"{LOST}a", f"{LOST}b"]},
         "llmops:objects": {"replicate": True},
+        "llmops:database": {"replicateBackups": True, "storageGib": 100},
         "llmops:quotas": {"regions": [LOST]},
         "llmops:registry": {"upstreams": {"docker.io": f"arn:aws:secretsmanager:{LOST}:1:secret:x"}},
     }
@@ -241,9 +247,52 @@ def test_the_plan_says_what_the_copies_hold_and_writes_settings_for_the_other_re
     assert written["llmops:aws"] == {"region": TO, "drRegion": LOST}
     assert written["llmops:network"]["zones"] == [f"{TO}a", f"{TO}b"]
     assert written["llmops:objects"]["replicate"] is False
+    assert written["llmops:database"] == {"replicateBackups": False, "storageGib": 100}
     assert written["llmops:quotas"]["regions"] == [TO]
     again = run("--settings", "Pulumi.prod-west.yaml")
     assert (again.exit_code, "there already" in again.stderr) == (1, True)
+
+
+def backups(latest: datetime) -> dict[str, Any]:
+    return {
+        "DBInstanceArn": f"arn:aws:rds:{LOST}:{ACCOUNT}:db:llmops-prod-postgres",
+        "DBInstanceIdentifier": "llmops-prod-postgres",
+        "DBInstanceAutomatedBackupsArn": f"arn:aws:rds:{TO}:{ACCOUNT}:auto-backup:ab-1",
+        "RestoreWindow": {"EarliestTime": latest - timedelta(days=7), "LatestTime": latest},
+        "Status": "replicating",
+        "Engine": "postgres",
+        "EngineVersion": "17.5",
+        "BackupRetentionPeriod": 7,
+        "AllocatedStorage": 100,
+    }
+
+
+def test_the_plan_says_what_the_copied_backups_of_the_database_hold_and_how_old_they_are(s3: Any, run: Any):
+    latest = datetime.now(UTC) - timedelta(minutes=11)
+    s3.backups.append(backups(latest))
+    told = json.loads(run("--json").stdout)["database"]
+    assert (told["server"], told["status"]) == ("llmops-prod-postgres", "replicating")
+    assert (told["earliest"], told["latest"]) == ((latest - timedelta(days=7)).isoformat(), latest.isoformat())
+    assert told["ageSeconds"] == pytest.approx(660, abs=60)
+    said = run().stdout
+    assert "11 minutes old; copying is replicating" in said
+    assert "restore database --stack prod-us-west-2 --replica-of prod --yes" in said
+
+
+def test_a_stack_without_copied_backups_is_told_so(s3: Any, run: Any):
+    del s3
+    assert json.loads(run("--json").stdout)["database"] is None
+    assert "there are no copies of its backups" in run().stdout
+
+
+def test_copied_backups_alone_are_a_plan_too(s3: Any, run: Any):
+    """`database.replicateBackups` without `objects.replicate`."""
+    s3.backups.append(backups(datetime.now(UTC)))
+    for role in COPIED:
+        s3.delete_bucket(Bucket=copy_of(role))
+    done = run("--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["copies"] == []
 
 
 def test_the_settings_of_production_can_be_moved():

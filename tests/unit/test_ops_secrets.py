@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from aws_stack import KEY, PREFIX, run
 from conftest import Recorder
 from moto import mock_aws
 from pydantic import ValidationError
-from typer.testing import CliRunner
 
 from components.aws import cache as aws_cache
 from components.aws.secrets import Secrets, SecretsArgs, SecretVault
@@ -25,12 +24,12 @@ from components.platform.experiments import names as mlflow_names
 from components.platform.observability import grafana_values
 from components.platform.vectors_values import RELEASE as MILVUS
 from components.settings.rotation import RotationSettings
-from ops.secrets import activation, cli, edit
+from ops.secrets import activation, edit
 from ops.secrets.generations import generation_in
 from ops.secrets.how import how
-from ops.secrets.readers import Cluster, Workload, again, named
+from ops.secrets.readers import Cluster, Synced, Workload, again, named
 from ops.secrets.store import EmptyError, SecretManager, SecretsManager
-from ops.stack import Stack, StackError
+from ops.stack import StackError
 
 pytestmark = pytest.mark.unit
 
@@ -229,6 +228,34 @@ def test_readers_and_jobs_are_those_of_the_cluster_and_of_their_namespace():
     assert [job["metadata"]["name"] for job in wanted.jobs] == ["db-new"], "the newest, and no other kind"
 
 
+def test_a_secret_of_an_entry_as_a_whole_is_refreshed_and_its_readers_restart():
+    """Teams write such: the entry's JSON under one key, or each property under its own."""
+    whole = external("a", "db", "arn:1")
+    del whole["spec"]["data"][0]["remoteRef"]["property"]
+    extracted = external("b", "db", "arn:2", dataFrom=[{"extract": {"key": "arn:1"}}])
+    there = cluster()
+    found = Cluster((whole, extracted), there.workloads, there.jobs).synced("arn:1")
+    assert [(one.namespace, one.templated) for one in found] == [("a", True), ("b", True)], "no property to compare"
+
+
+def test_a_refresh_within_the_second_of_the_one_before_is_seen(monkeypatch: pytest.MonkeyPatch):
+    """The time of a refresh is in seconds: two in one second differ in what they are of."""
+    status = {"refreshTime": "2026-11-23T00:00:00Z", "syncedResourceVersion": "1-before"}
+
+    def answered(_kubeconfig: Path, arguments: list[str], **_: Any) -> str:
+        if "annotate" in arguments:
+            status["syncedResourceVersion"] = "1-after"
+        return json.dumps({"status": status})
+
+    monkeypatch.setattr(activation, "kubectl", answered)
+    monkeypatch.setattr(activation, "_SYNC_SECONDS", 5)
+    one = Synced("a", "db", "db", (("password", "k"),), templated=True)
+    wanted = activation.Activation(purpose="x", how=how("x", "aws"), secrets=(one,), jobs=(), readers=())
+    said: list[str] = []
+    activation.activate(wanted, {"password": "p"}, Path("kubeconfig"), said.append)
+    assert said == ["Secret a/db is refreshed"]
+
+
 def test_servers_hear_of_a_value_before_its_readers_start_with_it():
     steps = list(activation.planned("mlflow-database", how("mlflow-database", "aws"), "arn:1", cluster()).steps())
     verbs = [step.split()[0] for step in steps]
@@ -320,91 +347,3 @@ def test_googles_store_is_read_and_written_the_same_way():
     store.write("token", {"token": "one"})
     assert store.read("token") == {"token": "one"}
     assert str(store.changed("token")) == "2026-11-01 00:00:00.500000+00:00"
-
-
-def always(answer: Any) -> Callable[..., Any]:
-    """A function that gives one answer to everything."""
-
-    def answered(*_: Any, **__: Any) -> Any:
-        return answer
-
-    return answered
-
-
-@pytest.fixture
-def stack(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A stack whose state has first values; its file."""
-    outputs = {"cloud": "aws", "region": "us-east-1", "secrets": dict.fromkeys(_PURPOSES, "arn")}
-    drawn = [random_in_state(f"secrets-{purpose}-value", None) for purpose in _PURPOSES]
-    monkeypatch.setattr(Stack, "read", always(Stack("org/llmops/dev", False, outputs)))
-    monkeypatch.setattr(cli, "stack_export", always({"deployment": {"resources": drawn}}))
-    monkeypatch.chdir(tmp_path)
-    file = tmp_path / "Pulumi.dev.yaml"
-    file.write_text("config:\n  llmops:owner: ml\n")
-    return file
-
-
-_PURPOSES = ("mlflow-database", "litellm-salt-key", "cache-auth", "huggingface-token", "database-admin")
-
-
-def rotated(*arguments: str, given: str = "") -> tuple[int, str]:
-    result = CliRunner().invoke(cli.app, ["rotate", *arguments, "--stack", "org/llmops/dev"], input=given)
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result.exit_code, result.output
-
-
-def test_without_yes_the_edit_is_shown_and_not_made(stack: Path):
-    before = stack.read_text()
-    code, text = rotated("mlflow-database")
-    assert (code, "+      mlflow-database: 2" in text, stack.read_text()) == (0, True, before)
-
-
-def test_the_edit_is_made_once_and_then_waits_for_up(stack: Path):
-    assert rotated("mlflow-database", "--yes")[0] == 0
-    assert edit.rotation_of(stack.read_text()).generations == {"mlflow-database": 2}
-    code, text = rotated("mlflow-database", "--yes")
-    assert (code, "pulumi up" in text) == (2, True)
-    assert edit.rotation_of(stack.read_text()).generations == {"mlflow-database": 2}
-    code, text = rotated("mlflow-database", "--activate", "--yes")
-    assert (code, "`pulumi up` first" in text) == (2, True)
-
-
-def test_what_can_have_two_values_overlaps_until_it_is_finished(stack: Path, monkeypatch: pytest.MonkeyPatch):
-    assert rotated("cache-auth", "--yes")[0] == 0
-    assert edit.rotation_of(stack.read_text()) == rotation(("cache-auth",), cache_auth=2)
-    up = {"deployment": {"resources": [random_in_state("c-cache-auth-token-b", 2)]}}
-    monkeypatch.setattr(cli, "stack_export", always(up))
-    assert rotated("cache-auth", "--yes")[0] == 2, "not a third value while two are accepted"
-    assert rotated("cache-auth", "--finish", "--yes")[0] == 0
-    assert edit.rotation_of(stack.read_text()) == rotation(cache_auth=2)
-
-
-@pytest.mark.parametrize(
-    ("purpose", "told"),
-    [("litellm-salt-key", "no way to decrypt"), ("database-admin", "every seven days"), ("none", "has no credential")],
-)
-def test_what_is_not_rotated_here_says_why(stack: Path, purpose: str, told: str):
-    before = stack.read_text()
-    code, text = rotated(purpose, "--yes")
-    assert code != 0
-    assert told in " ".join(text.split())
-    assert stack.read_text() == before
-
-
-def test_a_supplied_value_comes_from_standard_input_and_is_never_shown(
-    stack: Path, amazon: tuple[Any, dict[str, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-):
-    client, arns = amazon
-    written = SecretsManager(client, {"huggingface-token": arns["token"]})
-    monkeypatch.setattr(cli, "store_of", always(written))
-    config = tmp_path / "kubeconfig"
-    script = tmp_path / "kubectl"
-    script.write_text("#!/bin/sh\necho '{\"items\": []}'\n")
-    script.chmod(0o755)
-    monkeypatch.setenv("KUBECTL", str(script))
-    monkeypatch.setattr("ops.stack.pulumi", always(""))
-    code, text = rotated("huggingface-token", "--yes", given="hf_unmistakable\n")
-    assert code == 0, text
-    assert written.read("huggingface-token") == {"token": "hf_unmistakable"}
-    assert "unmistakable" not in text
-    assert not config.exists()

@@ -21,6 +21,7 @@ from components.settings.platform import PlatformSettings
 from components.settings.teams import TeamSettings
 from tests.unit import workload_alerts
 from tests.unit.conftest import Recorder
+from tests.unit.platform_stores import STORES
 
 pytestmark = pytest.mark.unit
 
@@ -35,7 +36,7 @@ LLAMA = ModelObjective(
 
 def groups(settings: dict[str, Any] | None = None, *objectives: ModelObjective) -> tuple[Group, ...]:
     ours = {key: value for key, value in SPOT.items() if key.startswith("llmops/")}
-    facts = SiteFacts(settings=PlatformSettings.model_validate(settings or {}), spot_pools=(ours,))
+    facts = SiteFacts(settings=PlatformSettings.model_validate(settings or {}), spot_pools=(ours,), stores=STORES)
     return rules.groups(facts, objectives)
 
 
@@ -67,7 +68,8 @@ def test_the_architectures_critical_alerts_are_there_with_its_numbers(alert: str
 
 def test_every_alert_says_whose_it_is_how_bad_it_is_and_where_to_read_on(recorded: Recorder):
     def program() -> None:
-        place = site({"alerting": {"runbookBaseUrl": "https://git.example/runbooks"}}, teams=(TeamSettings(name="x"),))
+        settings = {"alerting": {"runbookBaseUrl": "https://git.example/runbooks"}}
+        place = site(settings, teams=(TeamSettings(name="x"),), stores=STORES)
         parent = pulumi.ComponentResource("test:index:Parent", "rules", None, options(place))
         rules.declare("rules", site=place, objectives=(LLAMA,), parent=parent, after=(), grafana_url="https://graphs")
 

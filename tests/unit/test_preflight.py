@@ -10,21 +10,22 @@ import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
 from rich.console import Console
 
+from components.aws.foundation import second_region_keys
 from components.aws.keys import ALL_DOMAINS
 from components.aws.registry import UPSTREAMS
 from components.settings import parse
 from ops.preflight import report, runner
 from ops.preflight.aws import permissions
-from ops.preflight.aws.account import AwsError, action_of, tags_of
+from ops.preflight.aws.account import Account, AwsError, action_of, tags_of
 from ops.preflight.aws.needs import needs
-from ops.preflight.aws.regions import Identity
-from ops.preflight.aws.resources import KEY_DOMAINS, buckets, names
+from ops.preflight.aws.regions import Identity, backup_copies
+from ops.preflight.aws.resources import KEY_DOMAINS, buckets, copied, names
 from ops.preflight.model import EXIT_OK, EXIT_REFUSED, EXIT_UNKNOWN, Check, Finding, UnansweredError, exit_code
 from ops.preflight.redaction import HIDDEN, redactor
 from ops.preflight.target import Target, TargetError, read
@@ -128,7 +129,9 @@ def test_copies_in_a_second_region_count_there():
     copied = needs(target(aws={"drRegion": "us-west-2"}, objects={"replicate": True}).settings)
 
     assert {need.region for need in plain} == {"us-east-1"}
-    assert [(need.code, need.amount) for need in copied if need.region == "us-west-2"] == [("L-C2F1777E", 1)]
+    assert [(need.code, need.amount) for need in copied if need.region == "us-west-2"] == [("L-C2F1777E", 2)]
+    backups = needs(target(aws={"drRegion": "us-west-2"}, database={"replicateBackups": True}).settings)
+    assert [(need.code, need.amount) for need in backups if need.region == "us-west-2"] == [("L-C2F1777E", 1)]
     bucket = {need.code: need.amount for need in copied}["L-DC2B2D3D"]
     assert bucket == {need.code: need.amount for need in plain}["L-DC2B2D3D"] + 3
 
@@ -180,6 +183,38 @@ def test_every_name_that_the_shipped_stacks_take_is_asked_about_and_no_other(sta
         *(("aws:secretsmanager/secret:Secret", name) for name in names(wanted, "secret")),
     }
     assert asked == taken
+
+
+@pytest.mark.parametrize("replicate", [True, False])
+@pytest.mark.parametrize("backups", [True, False, None])
+def test_what_is_asked_about_in_the_second_region_is_what_the_foundation_makes_there(
+    replicate: bool, backups: bool | None
+):
+    given = target(
+        aws={"drRegion": "us-west-2"}, objects={"replicate": replicate}, database={"replicateBackups": backups}
+    )
+    assert copied(given.settings) == second_region_keys(given.settings)
+
+
+@pytest.mark.parametrize(
+    ("answer", "verdict"),
+    [
+        ([{"RegionName": "us-east-1", "SupportsDBInstanceAutomatedBackupsReplication": True}], "ok"),
+        ([{"RegionName": "us-east-1", "SupportsDBInstanceAutomatedBackupsReplication": False}], "refused"),
+        ([], "refused"),
+    ],
+)
+def test_a_pair_of_regions_between_which_rds_copies_no_backups_is_refused(answer: list[Any], verdict: str):
+    asked: list[tuple[Any, ...]] = []
+
+    class Rds:
+        def call(self, *words: str, **parameters: str) -> dict[str, Any]:
+            asked.append((*words, parameters))
+            return {"SourceRegions": answer}
+
+    (finding,) = backup_copies(cast("Account", Rds()), "us-east-1", "us-west-2").ask()
+    assert finding.answer == verdict
+    assert asked == [("rds", "describe_source_regions", "us-west-2", {"RegionName": "us-east-1"})]
 
 
 def test_key_domains_and_paths_of_image_caches_are_those_of_the_foundation():

@@ -16,6 +16,7 @@ from components.settings.platform import PlatformSettings
 from tests.unit import workload_alerts
 from tests.unit.conftest import Recorder
 from tests.unit.platform_site import site
+from tests.unit.platform_stores import STORES
 from tests.unit.runbook_commands import RUNBOOKS, VARIABLES, commands, expressions, problems
 
 pytestmark = pytest.mark.unit
@@ -27,7 +28,7 @@ PARTS = ("**Means.**", "**See.**", "**Do.**", "**Back.**")
 ALERTS = {
     alert.name: alert
     for group in rules.groups(
-        SiteFacts(settings=PlatformSettings(), spot_pools=({"llmops/role": "gpu-training"},)),
+        SiteFacts(settings=PlatformSettings(), spot_pools=({"llmops/role": "gpu-training"},), stores=STORES),
         (ModelObjective(name="m", namespace="n", team="t", backend="vllm", cold_start_seconds=1),),
     )
     for alert in group.alerts

@@ -253,6 +253,59 @@ def test_a_database_that_would_be_lost_is_not_deleted(aws: AwsProvider, inputs: 
         delete(aws, kind, database)
 
 
+# Copies of a database's backups in another region
+
+INSTANCE = "aws:rds/instance:Instance"
+REPLICATION = "aws:rds/instanceAutomatedBackupsReplication:InstanceAutomatedBackupsReplication"
+KEY_THERE = "arn:aws:kms:us-west-2:123456789012:key/0234abcd-12ab-34cd-56ef-1234567890ab"
+
+
+def _copied(store: Store, server: Properties, **inputs: Any) -> tuple[str, Properties]:
+    """What comes of copying the backups of a server in us-east-1 to us-west-2."""
+    aws, there = AwsProvider(store), AwsProvider(store)
+    there.configure({"region": "us-west-2"})
+    _, source = create(aws, INSTANCE, identifier="db", instanceClass="db.t4g.medium", skipFinalSnapshot=True, **server)
+    return create(there, REPLICATION, **{"sourceDbInstanceArn": source["arn"], **inputs})
+
+
+def test_copies_of_backups_are_named_where_they_are(store: Store):
+    server: Properties = {"storageEncrypted": True, "backupRetentionPeriod": 7}
+    made, outputs = _copied(store, server, kmsKeyId=KEY_THERE, retentionPeriod=7)
+    assert re.fullmatch(r"arn:aws:rds:us-west-2:\d{12}:auto-backup:ab-[a-z2-7]{39}", made)
+    assert outputs["sourceDbInstanceArn"] == "arn:aws:rds:us-east-1:123456789012:db:db"
+    assert outputs["region"] == "us-west-2"
+
+
+@pytest.mark.parametrize(
+    ("server", "inputs", "reason"),
+    [
+        ({"backupRetentionPeriod": 7, "storageEncrypted": True}, {}, "Encrypted instances require a valid KMS key"),
+        (
+            {"backupRetentionPeriod": 7},
+            {"kmsKeyId": KEY_THERE.replace("us-west-2", "us-east-1")},
+            "is not in us-west-2",
+        ),
+        ({"backupRetentionPeriod": 0}, {}, "automated backups of .* are off"),
+        ({}, {"sourceDbInstanceArn": "arn:aws:rds:us-west-2:123456789012:db:db"}, "is in us-west-2 itself"),
+        ({}, {"sourceDbInstanceArn": "arn:aws:rds:us-east-1:123456789012:db:none"}, "DBInstanceNotFound"),
+    ],
+)
+def test_copies_that_aws_refuses_are_refused(store: Store, server: Properties, inputs: Properties, reason: str):
+    with pytest.raises(ProviderError, match=reason):
+        _copied(store, server, **inputs)
+
+
+def test_backups_are_copied_to_a_region_once_until_that_is_stopped(store: Store):
+    there = AwsProvider(store)
+    there.configure({"region": "us-west-2"})
+    first, outputs = _copied(store, {"backupRetentionPeriod": 7})
+    again = {"sourceDbInstanceArn": outputs["sourceDbInstanceArn"], "retentionPeriod": 9}
+    with pytest.raises(ProviderError, match="already replicating to us-west-2"):
+        create(there, REPLICATION, "again", **again)
+    delete(there, REPLICATION, first)
+    assert create(there, REPLICATION, "again", **again)[1]["retentionPeriod"] == 9
+
+
 def test_deleting_what_is_gone_already_succeeds(aws: AwsProvider):
     delete(aws, VPC, "vpc-00000000000000000")
 

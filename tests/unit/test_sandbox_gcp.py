@@ -264,10 +264,16 @@ def test_a_block_replaces_when_it_comes_and_not_for_what_changes_in_it(gcp: GcpP
         (SUBNETWORK, "ipCidrRange", "10.0.0.0/24", "10.0.0.0/20", False),
         (SUBNETWORK, "ipCidrRange", "10.0.0.0/20", "10.0.0.0/24", True),
         (SQL, "settings.diskSize", 20, 50, False),
-        (SQL, "settings.diskSize", 50, 20, True),
+        (SQL, "settings.diskSize", 50, 20, False),  # it grew by itself: the provider forgets the smaller size
+        (SQL, "settings.ipConfiguration.privateNetwork", "n", "", True),
+        (SQL, "settings.ipConfiguration.privateNetwork", "", "n", False),
+        (SQL, "masterInstanceName", "primary", "other", True),
+        (BUCKET, "retentionPolicy.isLocked", True, False, True),
+        (BUCKET, "retentionPolicy.isLocked", False, True, False),
         (SQL, "settings.tier", "db-custom-2-7680", "db-custom-4-15360", False),
         (REDIS, "redisVersion", "REDIS_6_X", "REDIS_7_2", False),
         (REDIS, "redisVersion", "REDIS_7_2", "REDIS_7_0", True),
+        (REDIS, "redisVersion", "REDIS_7_2", "REDIS_6_X", False),  # Google refuses that, the provider does not read it
     ],
 )
 def test_some_properties_replace_in_one_direction_only(
@@ -275,6 +281,11 @@ def test_some_properties_replace_in_one_direction_only(
 ):
     found = replaced(gcp, kind, _nested(path, before), _nested(path, after))
     assert found == ({path} if replaces else set())
+
+
+def test_a_disk_that_may_not_grow_is_replaced_by_a_smaller_one(gcp: GcpProvider):
+    old, new = ({"settings": {"diskSize": size, "diskAutoresize": False}} for size in (50, 20))
+    assert replaced(gcp, SQL, old, new) == {"settings.diskSize"}
 
 
 def test_a_grant_is_replaced_for_everything_but_its_members(gcp: GcpProvider):

@@ -35,6 +35,12 @@ from tests.unit.gcp_account import (
 pytestmark = pytest.mark.unit
 
 DATABASE: Properties = {"databaseVersion": "POSTGRES_17", "deletionProtection": False}
+FILE_SYSTEM: Properties = {
+    "tier": "ZONAL",
+    "location": "us-central1-a",
+    "fileShares": {"name": "m", "capacityGb": 1024},
+    "networks": [],
+}
 
 
 @pytest.fixture
@@ -100,12 +106,94 @@ def gcp(store: Store) -> GcpProvider:
             },
             "fileShares.capacityGb",
         ),
+        (FILES, {**FILE_SYSTEM, "fileShares": {"name": "m", "capacityGb": 1100}}, "fileShares.capacityGb"),
+        (FILES, {**FILE_SYSTEM, "fileShares": {"name": "m", "capacityGb": 10496}}, "fileShares.capacityGb"),
+        (FILES, {**FILE_SYSTEM, "tier": "BASIC_HDD", "kmsKeyName": "k"}, "kmsKeyName"),
+        (SQL, {**DATABASE, "settings": {"tier": "db-custom-3-8192"}}, "settings.tier"),
+        (SQL, {**DATABASE, "settings": {"tier": "db-custom-2-8192", "edition": "ENTERPRISE_PLUS"}}, "settings.tier"),
+        (
+            SQL,
+            {
+                **DATABASE,
+                "settings": {
+                    "tier": "db-custom-2-8192",
+                    "edition": "ENTERPRISE",
+                    "backupConfiguration": {"transactionLogRetentionDays": 14},
+                },
+            },
+            "settings.backupConfiguration.transactionLogRetentionDays",
+        ),
+        (REDIS, {"memorySizeGb": 5, "tier": "STANDARD_HA", "replicaCount": 2}, "replicaCount"),
+        (REDIS, {"memorySizeGb": 5, "redisVersion": "VALKEY_8_0"}, "redisVersion"),
+        (KEY, {"keyRing": "r", "rotationPeriod": "3600s"}, "rotationPeriod"),
+        (
+            NODE_POOL,
+            {
+                "cluster": "c",
+                "nodeConfig": {
+                    "machineType": "g2-standard-24",
+                    "guestAccelerators": [{"type": "nvidia-l4", "count": 1}],
+                },
+            },
+            "nodeConfig.guestAccelerators",
+        ),
+        (
+            CLUSTER,
+            {"masterAuthorizedNetworksConfig": {"cidrBlocks": [{"cidrBlock": "192.0.2.0/24"}] * 51}},
+            "masterAuthorizedNetworksConfig.cidrBlocks",
+        ),
+        (
+            BUCKET,
+            {"location": "US", "softDeletePolicy": {"retentionDurationSeconds": 60}},
+            "softDeletePolicy.retentionDurationSeconds",
+        ),
+        (
+            BUCKET,
+            {"location": "US", "customPlacementConfig": {"dataLocations": ["US-EAST1"]}},
+            "customPlacementConfig.dataLocations",
+        ),
+        (
+            "gcp:compute/routerNat:RouterNat",
+            {
+                "router": "r",
+                "sourceSubnetworkIpRangesToNat": "ALL_SUBNETWORKS_ALL_IP_RANGES",
+                "enableDynamicPortAllocation": True,
+                "minPortsPerVm": 256,
+                "maxPortsPerVm": 5000,
+            },
+            "maxPortsPerVm",
+        ),
+        (
+            "gcp:monitoring/alertPolicy:AlertPolicy",
+            {
+                "displayName": "d",
+                "combiner": "OR",
+                "conditions": [{"displayName": "d", "conditionMatchedLog": {"filter": "severity=ERROR"}}],
+            },
+            "alertStrategy.notificationRateLimit",
+        ),
+        (
+            "gcp:billing/budget:Budget",
+            {"billingAccount": "b", "amount": {}, "budgetFilter": {"labels": {"stack": "a", "team": "b"}}},
+            "budgetFilter.labels",
+        ),
     ],
 )
 def test_a_value_that_google_cloud_would_refuse_is_refused_with_its_path(
     gcp: GcpProvider, kind: str, inputs: Properties, path: str
 ):
     assert set(refusals(gcp, kind, **inputs)) == {path}
+
+
+@pytest.mark.parametrize("gib", [1024, 9984, 10240, 12800, 102400])
+def test_files_grow_by_256_gib_and_from_ten_tebibytes_on_by_ten_times_that(gcp: GcpProvider, gib: int):
+    assert not refusals(gcp, FILES, **{**FILE_SYSTEM, "fileShares": {"name": "m", "capacityGb": gib}})
+
+
+def test_logs_of_the_larger_edition_are_kept_longer(gcp: GcpProvider):
+    kept = {"backupConfiguration": {"transactionLogRetentionDays": 35}}
+    settings = {"tier": "db-perf-optimized-N-2", "edition": "ENTERPRISE_PLUS", **kept}
+    assert not refusals(gcp, SQL, **{**DATABASE, "settings": settings})
 
 
 def test_what_is_not_known_yet_is_not_judged(gcp: GcpProvider):

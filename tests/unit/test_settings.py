@@ -208,6 +208,7 @@ def test_secrets_are_refused_without_showing_them():
             "cluster.access[0].principalArn: must match",
         ),
         ({"objects": {"replicate": True}}, "objects.replicate: needs aws.drRegion"),
+        ({"database": {"replicateBackups": True}}, "database.replicateBackups: needs aws.drRegion"),
         ({"registry": {"upstreams": {"docker.io": ""}}}, "registry.upstreams: docker.io needs the ARN of a secret"),
         ({"registry": {"upstreams": {"quay.io": "x"}}}, "registry.upstreams: quay.io takes no credentials"),
         ({"keyDeletionDays": "3"}, "keyDeletionDays: must be at least 7; got 3"),

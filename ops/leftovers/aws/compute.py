@@ -19,7 +19,8 @@ def instance_groups(look: Look) -> Iterator[Leftover]:
         name = str(one["AutoScalingGroupName"])
         if made_by := look.maker(one.get("Tags"), name):
             command = f"aws autoscaling delete-auto-scaling-group --force-delete --auto-scaling-group-name {name}"
-            yield look.found("instance group", name, made_by, command, fate="safe")
+            status = str(one.get("Status") or "")  # only a group that is being deleted has one
+            yield look.found("instance group", name, made_by, command, fate="waits" if status else "safe", note=status)
 
 
 def instances(look: Look) -> Iterator[Leftover]:
@@ -80,7 +81,7 @@ def addresses(look: Look) -> Iterator[Leftover]:
 
 def network_interfaces(look: Look) -> Iterator[Leftover]:
     """Network interfaces: with one of them in it, neither subnet nor security group can go."""
-    groups = {one.name for one in security_groups(look)}
+    groups = {one.name for one in security_groups(look) if one.fate == "safe"}
     networks = _networks(look)
     for one in look.pages("ec2", "describe_network_interfaces", "NetworkInterfaces"):
         name = str(one["NetworkInterfaceId"])
@@ -94,6 +95,8 @@ def network_interfaces(look: Look) -> Iterator[Leftover]:
         free = one.get("Status") == "available"
         user = str(one.get("Description") or one.get("InterfaceType") or "something")
         note = user if free else f"in use: {user}; it goes with what uses it"
+        if owner := look.others(one.get("TagSet")):
+            free, note = False, f"{note}; by its tag it is of {owner}"
         command = f"aws ec2 delete-network-interface --network-interface-id {name}"
         yield look.found("network interface", name, made_by, command, fate="safe" if free else "by hand", note=note)
 
@@ -110,7 +113,10 @@ def security_groups(look: Look) -> Iterator[Leftover]:
             made_by = "something in this stack's network"
         if made_by:
             command = f"aws ec2 delete-security-group --group-id {name}"
-            yield look.found("security group", name, made_by, command, fate="safe", note=str(one["GroupName"]))
+            # The network cannot go with it; whose it is has to say whether it may.
+            owner = look.others(one.get("Tags"))
+            note = f"{one['GroupName']}; by its tag it is of {owner}" if owner else str(one["GroupName"])
+            yield look.found("security group", name, made_by, command, fate="by hand" if owner else "safe", note=note)
 
 
 def _networks(look: Look) -> frozenset[str]:

@@ -50,6 +50,11 @@ class Look:
         """Ask for a list in this region."""
         return self.account.pages(service, operation, key, self.region, **parameters)
 
+    def others(self, tags: Any) -> str:
+        """The stack that something is of, by its tag, where that is another one; else empty."""
+        owner = tags_of(tags).get("stack", self.record.prefix)
+        return "" if owner == self.record.prefix else owner
+
     def maker(self, tags: Any, *names: str) -> str:
         """What made something with these tags and identifiers, if it was of this stack; else empty.
 
@@ -58,9 +63,9 @@ class Look:
         """
         given = tags_of(tags)
         record = self.record
-        owner = given.get("stack")
-        if owner is not None and owner != record.prefix:
+        if self.others(tags):
             return ""
+        owner = given.get("stack")
         if any(name in record.ids for name in names if name):
             return "the engine, which no longer knows it"
         if record.cluster:

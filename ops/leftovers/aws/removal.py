@@ -11,40 +11,46 @@ from ops.leftovers.model import Leftover
 from ops.preflight.aws.account import Account, AwsError
 from ops.preflight.model import UnansweredError
 
-Remover = Callable[[Account, str, str], None]
-"""Account, region, name."""
+Remover = Callable[[Account, str, Leftover], None]
+"""Account, region, and what is removed."""
 
 # Something still holds on to it, which AWS is removing: a load balancer's interfaces go minutes after it.
-_HELD: Final = frozenset({"DependencyViolation", "ResourceInUse", "InvalidParameterValue", "VolumeInUse"})
+_HELD: Final = frozenset(
+    {"DependencyViolation", "InvalidParameterValue", "ResourceInUse", "ScalingActivityInProgress", "VolumeInUse"}
+)
+_IN_USE: Final = ".InUse"  # of EC2: an interface, a snapshot
 _GONE: Final = ("NotFound", "NoSuchEntity", "NoSuchBucket", "NotFoundException", "NotFoundFault")
 _PAUSE_SECONDS: Final = 5.0
 
 
 def _one(service: str, operation: str, parameter: str, *, many: bool = False, **more: Any) -> Remover:
-    def remove(account: Account, region: str, name: str) -> None:
-        account.call(service, operation, region, **{parameter: [name] if many else name}, **more)
+    def remove(account: Account, region: str, one: Leftover) -> None:
+        account.call(service, operation, region, **{parameter: [one.name] if many else one.name}, **more)
 
     return remove
 
 
-def _bucket(account: Account, region: str, name: str) -> None:
-    buckets.empty(account, name, region)
-    account.call("s3", "delete_bucket", region, Bucket=name)
+def _bucket(account: Account, region: str, one: Leftover) -> None:
+    buckets.empty(account, one.name, region)
+    account.call("s3", "delete_bucket", region, Bucket=one.name)
 
 
-def _recovery_point(account: Account, region: str, name: str) -> None:
-    told = account.pages("backup", "list_backup_vaults", "BackupVaultList", region)
-    for vault in (str(one["BackupVaultName"]) for one in told):
-        try:
-            account.call("backup", "delete_recovery_point", region, BackupVaultName=vault, RecoveryPointArn=name)
-        except AwsError as error:
-            if not error.code.endswith(("NotFoundException", "InvalidParameterValueException")):
-                raise
-        else:
-            return
+def _recovery_point(account: Account, region: str, one: Leftover) -> None:
+    """Its vault is in the note; a vault may forbid it to everybody, and EFS's own does."""
+    try:
+        account.call("backup", "delete_recovery_point", region, BackupVaultName=one.note, RecoveryPointArn=one.name)
+    except AwsError as error:
+        if not error.denied:
+            raise
+        raise UnansweredError(
+            f"{error.action} in {region} is refused: by your permissions, or by the policy of the vault. "
+            f"aws backup get-backup-vault-access-policy --region {region} --backup-vault-name {one.note} shows it, "
+            "put-backup-vault-access-policy changes it, for every stack whose backups are there"
+        ) from None
 
 
-def _role(account: Account, region: str, name: str) -> None:
+def _role(account: Account, region: str, role: Leftover) -> None:
+    name = role.name
     for one in account.pages("iam", "list_attached_role_policies", "AttachedPolicies", region, RoleName=name):
         account.call("iam", "detach_role_policy", region, RoleName=name, PolicyArn=one["PolicyArn"])
     for policy in list(account.pages("iam", "list_role_policies", "PolicyNames", region, RoleName=name)):
@@ -57,13 +63,21 @@ def _role(account: Account, region: str, name: str) -> None:
     account.call("iam", "delete_role", region, RoleName=name)
 
 
-def _security_group(account: Account, region: str, name: str) -> None:
+def _security_group(account: Account, region: str, one: Leftover) -> None:
     """Groups may name one another; without their rules they do not."""
-    (group,) = account.call("ec2", "describe_security_groups", region, GroupIds=[name])["SecurityGroups"]
-    for rules, operation in (("IpPermissions", "ingress"), ("IpPermissionsEgress", "egress")):
-        if group.get(rules):
-            account.call("ec2", f"revoke_security_group_{operation}", region, GroupId=name, IpPermissions=group[rules])
-    account.call("ec2", "delete_security_group", region, GroupId=name)
+    own = [{"Name": "group-id", "Values": [one.name]}]
+    rules = list(account.pages("ec2", "describe_security_group_rules", "SecurityGroupRules", region, Filters=own))
+    for egress, operation in ((False, "revoke_security_group_ingress"), (True, "revoke_security_group_egress")):
+        # By number: a rule may name a group that is gone, which AWS would not find again.
+        if some := [str(rule["SecurityGroupRuleId"]) for rule in rules if rule["IsEgress"] is egress]:
+            account.call("ec2", operation, region, GroupId=one.name, SecurityGroupRuleIds=some)
+    account.call("ec2", "delete_security_group", region, GroupId=one.name)
+
+
+def _automated_backup(account: Account, region: str, one: Leftover) -> None:
+    """By the server's resource id; copies in another region by their ARN."""
+    parameter = "DBInstanceAutomatedBackupsArn" if one.name.startswith("arn:") else "DbiResourceId"
+    account.call("rds", "delete_db_instance_automated_backup", region, **{parameter: one.name})
 
 
 _REMOVERS: Final[Mapping[str, Remover]] = {
@@ -76,7 +90,7 @@ _REMOVERS: Final[Mapping[str, Remover]] = {
     "network interface": _one("ec2", "delete_network_interface", "NetworkInterfaceId"),
     "security group": _security_group,
     "recovery point": _recovery_point,
-    "automated backup": _one("rds", "delete_db_instance_automated_backup", "DbiResourceId"),
+    "automated backup": _automated_backup,
     "database snapshot": _one("rds", "delete_db_snapshot", "DBSnapshotIdentifier"),
     "snapshot": _one("ec2", "delete_snapshot", "SnapshotId"),
     "volume": _one("ec2", "delete_volume", "VolumeId"),
@@ -121,12 +135,15 @@ def remove(
         refused: list[tuple[Leftover, str, bool]] = []
         for one in waiting:
             try:
-                _REMOVERS[one.kind](account, one.region or home, one.name)
+                _REMOVERS[one.kind](account, one.region or home, one)
             except UnansweredError as error:
-                code = error.code if isinstance(error, AwsError) else ""
+                code, why = "", str(error)
+                if isinstance(error, AwsError):
+                    code = error.code
+                    why = f"not allowed: {error.action} in {error.region}" if error.denied else why
                 if any(word in code for word in _GONE):
                     continue
-                refused.append((one, str(error), code in _HELD))
+                refused.append((one, why, code in _HELD or code.endswith(_IN_USE)))
             else:
                 tell(f"{one.kind} {one.name}: removed")
         held = [one for one, _, again in refused if again]

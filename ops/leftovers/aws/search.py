@@ -22,13 +22,22 @@ MADE_BY_CONTROLLERS: Final[Mapping[str, Finder]] = {
     "target groups": compute.target_groups,
 }
 
-FINDERS: Final[Mapping[str, Finder]] = {
+# With one of them in it a network cannot go; nobody looks after them once the cluster is gone.
+HOLD_THE_NETWORK: Final[Mapping[str, Finder]] = {
     **MADE_BY_CONTROLLERS,
     "instance groups": compute.instance_groups,
     "instances": compute.instances,
-    "addresses": compute.addresses,
     "network interfaces": compute.network_interfaces,
     "security groups": compute.security_groups,
+}
+
+# What a destroy takes along when the engine is done. Neither addresses, which others may have in their lists, nor
+# roles, which may be those of whoever destroys.
+AFTER_THE_ENGINE: Final[Mapping[str, Finder]] = {**HOLD_THE_NETWORK, "log groups": stores.log_groups}
+
+FINDERS: Final[Mapping[str, Finder]] = {
+    **AFTER_THE_ENGINE,
+    "addresses": compute.addresses,
     "volumes": stores.volumes,
     "snapshots": stores.snapshots,
     "buckets": stores.buckets,
@@ -36,7 +45,6 @@ FINDERS: Final[Mapping[str, Finder]] = {
     "recovery points": stores.recovery_points,
     "secrets": stores.secrets,
     "repositories": stores.repositories,
-    "log groups": stores.log_groups,
     "keys": stores.keys,
     "roles": everywhere.roles,
     "identity providers": everywhere.identity_providers,

@@ -20,12 +20,13 @@ def volumes(look: Look) -> Iterator[Leftover]:
     for one in look.pages("ec2", "describe_volumes", "Volumes"):
         name = str(one["VolumeId"])
         made_by = look.maker(one.get("Tags"), name)
-        if not made_by and name in look.record.volumes:
+        if not made_by and name in look.record.volumes and not look.others(one.get("Tags")):
             made_by = "the volume driver, for a volume of the cluster"
         if made_by:
             note = f"{one['Size']} GiB" + ("" if one["State"] == "available" else f", {one['State']}")
             command = f"aws ec2 delete-volume --volume-id {name}"
-            yield look.found("volume", name, made_by, command, fate="data", note=note)
+            fate = "waits" if one["State"] == "deleting" else "data"
+            yield look.found("volume", name, made_by, command, fate=fate, note=note)
 
 
 def snapshots(look: Look) -> Iterator[Leftover]:
@@ -33,7 +34,7 @@ def snapshots(look: Look) -> Iterator[Leftover]:
     for one in look.pages("ec2", "describe_snapshots", "Snapshots", OwnerIds=["self"]):
         name = str(one["SnapshotId"])
         made_by = look.maker(one.get("Tags"), name)
-        if not made_by and one.get("VolumeId") in look.record.volumes:
+        if not made_by and one.get("VolumeId") in look.record.volumes and not look.others(one.get("Tags")):
             made_by = "a snapshot of a volume of the cluster"
         if made_by:
             command = f"aws ec2 delete-snapshot --snapshot-id {name}"
@@ -81,16 +82,21 @@ def databases(look: Look) -> Iterator[Leftover]:
     for one in look.pages("rds", "describe_db_snapshots", "DBSnapshots"):
         name = str(one["DBSnapshotIdentifier"])
         made_by = look.maker(one.get("TagList"), name, str(one.get("DBSnapshotArn")))
-        if not made_by and one.get("DBInstanceIdentifier") == server:
+        if not made_by and one.get("DBInstanceIdentifier") == server and not look.others(one.get("TagList")):
             made_by = "RDS, or somebody, from this stack's server"
         if made_by and one.get("SnapshotType") != "automated":  # those go with the automated backup
             command = f"aws rds delete-db-snapshot --db-snapshot-identifier {name}"
-            yield look.found("database snapshot", name, made_by, command, fate="data", note="a copy of the databases")
+            fate = "waits" if one.get("Status") == "deleting" else "data"
+            yield look.found("database snapshot", name, made_by, command, fate=fate, note="a copy of the databases")
     for one in look.pages("rds", "describe_db_instance_automated_backups", "DBInstanceAutomatedBackups"):
-        if one.get("Status") != "retained" or one.get("DBInstanceIdentifier") != server:
+        # RDS writes the status in both ways: with a capital letter, and without.
+        if str(one.get("Status")).lower() != "retained" or one.get("DBInstanceIdentifier") != server:
             continue
-        name = str(one["DbiResourceId"])
-        command = f"aws rds delete-db-instance-automated-backup --dbi-resource-id {name}"
+        # Copies of a server's in another region have a name of their own, and are deleted by it.
+        copied = str(one.get("Region") or look.region) != look.region
+        name = str(one["DBInstanceAutomatedBackupsArn" if copied else "DbiResourceId"])
+        option = "db-instance-automated-backups-arn" if copied else "dbi-resource-id"
+        command = f"aws rds delete-db-instance-automated-backup --{option} {name}"
         yield look.found("automated backup", name, "RDS, from this stack's server", command, fate="data")
 
 
@@ -103,8 +109,9 @@ def recovery_points(look: Look) -> Iterator[Leftover]:
         for one in points:
             name, vault = str(one["RecoveryPointArn"]), str(one["BackupVaultName"])
             command = f"aws backup delete-recovery-point --backup-vault-name {vault} --recovery-point-arn {name}"
+            fate = "waits" if one.get("Status") == "DELETING" else "data"
             yield look.found(
-                "recovery point", name, f"AWS Backup, of file system {known.id}", command, fate="data", note=vault
+                "recovery point", name, f"AWS Backup, of file system {known.id}", command, fate=fate, note=vault
             )
 
 
@@ -114,7 +121,8 @@ def secrets(look: Look) -> Iterator[Leftover]:
     for one in look.pages("secretsmanager", "list_secrets", "SecretList", IncludePlannedDeletion=True):
         name = str(one["Name"])
         made_by = look.maker(one.get("Tags"), name, str(one.get("ARN")))
-        if not made_by and name.startswith(prefix):  # the stroke ends the name: it can be no longer one
+        # The stroke ends the name: it can be no longer one.
+        if not made_by and name.startswith(prefix) and not look.others(one.get("Tags")):
             made_by = "this stack, by its name"
         if not made_by:
             continue
@@ -129,7 +137,10 @@ def repositories(look: Look) -> Iterator[Leftover]:
     prefix = f"{look.record.prefix}/"
     for one in look.pages("ecr", "describe_repositories", "repositories"):
         name = str(one["repositoryName"])
-        if name.startswith(prefix):
+        if not name.startswith(prefix):
+            continue
+        tags = look.call("ecr", "list_tags_for_resource", resourceArn=str(one["repositoryArn"])).get("tags")
+        if not look.others(tags):
             command = f"aws ecr delete-repository --force --repository-name {name}"
             made_by = "ECR, for an image that was pulled through it, or this stack"
             yield look.found("repository", name, made_by, command, fate="data", note="with the images in it")
@@ -151,7 +162,7 @@ def log_groups(look: Look) -> Iterator[Leftover]:
             tags = look.call("logs", "list_tags_for_resource", resourceArn=arn.removesuffix(":*")).get("tags")
             made_by = look.maker(tags, name)
             # Where the name ends with the stroke it can be no other stack's.
-            if not made_by and start.endswith("/") and name.startswith(start):
+            if not made_by and start.endswith("/") and name.startswith(start) and not look.others(tags):
                 made_by = "the service that writes to it, which makes it when it is missing"
             if made_by:
                 command = f"aws logs delete-log-group --log-group-name {name}"

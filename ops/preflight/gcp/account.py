@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import threading
 from collections.abc import Mapping
-from typing import Any, Final, Protocol, cast
+from typing import Any, ClassVar, Final, Protocol, cast
 
 from ops.preflight.model import UnansweredError
 
@@ -77,6 +77,9 @@ class Account(Protocol):
 class GoogleAccount:
     """The project as the application default credentials see it."""
 
+    scope: ClassVar[str] = _SCOPE
+    """What its tokens may be for."""
+
     def __init__(self, *, timeout_seconds: float = 15) -> None:
         """Find the credentials.
 
@@ -86,7 +89,7 @@ class GoogleAccount:
         auth, transport = _module("google.auth"), _module("google.auth.transport.requests")
         refusals = _module("google.auth.exceptions").GoogleAuthError
         try:
-            self._credentials: Any = auth.default(scopes=[_SCOPE])[0]
+            self._credentials: Any = auth.default(scopes=[self.scope])[0]
             self._credentials.refresh(transport.Request())
         except refusals as error:
             raise CredentialsError(f"there are no usable Google credentials: {error}") from None

@@ -23,6 +23,7 @@ _SUBJECTS: Final[tuple[tuple[str, Group, str], ...]] = (
     ("onprem.files", "offer", "shared files"),
     ("onprem.network", "region", "addresses"),
     ("onprem.openshift", "region", "kind of cluster"),
+    ("onprem.metricsServer", "offer", "metrics of containers"),
 )
 _METALLB: Final = "metallb.io"
 # Groups of the API of network plugins that hold pods to NetworkPolicies. One that has no group is not seen.

@@ -1,0 +1,1 @@
+"""Leftovers in a project of Google Cloud."""
