@@ -221,6 +221,7 @@ ImageName = Literal[
     "postgresql",
     "pytorch",
     "ray",
+    "redis-exporter",
     "triton",
     "valkey",
     "vllm",
@@ -269,6 +270,9 @@ IMAGES: Final[dict[ImageName, str]] = {
     # tests/data_plane/requirements-ray.txt has the same version.
     # renovate: datasource=docker depName=docker.io/rayproject/ray versioning=docker
     "ray": _image("docker.io/rayproject/ray", version="2.58.0-py312"),
+    # Metrics of Valkey, which has none of its own; an image without a shell or anything else.
+    # renovate: datasource=docker depName=ghcr.io/oliver006/redis_exporter versioning=docker
+    "redis-exporter": _image("ghcr.io/oliver006/redis_exporter", version="v1.88.0"),
     # The variant with the TensorRT-LLM backend.
     # renovate: datasource=docker depName=nvcr.io/nvidia/tritonserver versioning=docker
     "triton": _image("nvcr.io/nvidia/tritonserver", version="26.07-trtllm-python-py3"),

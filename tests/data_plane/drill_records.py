@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,6 +11,7 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
+from sandbox import paths
 from tests.data_plane.pods import Pod
 
 TOKEN = "token-of-the-drill"
@@ -25,12 +26,27 @@ class Records:
         data: Keys and values of the ConfigMap.
         asked: Set when somebody reads it.
         answers: Nobody is answered before it is set.
+        version: How often it was written.
+        away: Requests that are not answered yet, as by an API server that is being replaced.
+        meanwhile: Called before the next change: what somebody else does at that moment.
     """
 
     environment: dict[str, str]
     data: dict[str, str] = field(default_factory=dict[str, str])
     asked: Event = field(default_factory=Event)
     answers: Event = field(default_factory=Event)
+    version: int = 1
+    away: int = 0
+    meanwhile: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
+
+    def put(self, data: Mapping[str, str | None]) -> None:
+        """Write it; None removes a key."""
+        self.version += 1
+        for key, value in data.items():
+            if value is None:
+                self.data.pop(key, None)
+            else:
+                self.data[key] = value
 
     def last(self, drill: str) -> dict[str, Any]:
         return json.loads(self.data[f"{drill}.json"])
@@ -45,7 +61,7 @@ def records(folder: Path) -> Iterator[Records]:
     account = folder / "account"
     account.mkdir(parents=True)
     (account / "token").write_text(TOKEN)
-    kept = Records({"SERVICE_ACCOUNT": str(account)})
+    kept = Records({"SERVICE_ACCOUNT": str(account), "PAUSE_SECONDS": "0.1"})
     kept.answers.set()
 
     class Handler(BaseHTTPRequestHandler):
@@ -62,14 +78,28 @@ def records(folder: Path) -> Iterator[Records]:
             if self.headers["Authorization"] != f"Bearer {TOKEN}":
                 self.answer(401, {})
                 return
-            self.answer(200, {"kind": "ConfigMap", **({"data": kept.data} if kept.data else {})})
+            if kept.away:
+                kept.away -= 1
+                self.answer(503, {})
+                return
+            found = {"kind": "ConfigMap", "metadata": {"resourceVersion": str(kept.version)}}
+            self.answer(200, {**found, **({"data": kept.data} if kept.data else {})})
 
         def do_PATCH(self) -> None:
             if self.headers["Content-Type"] != "application/merge-patch+json":
                 self.answer(415, {})
                 return
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            kept.data.update(body["data"])
+            if kept.away:
+                kept.away -= 1
+                self.answer(503, {})
+                return
+            if kept.meanwhile:
+                kept.meanwhile.pop()()
+            if body.get("metadata", {}).get("resourceVersion", str(kept.version)) != str(kept.version):
+                self.answer(409, {})
+                return
+            kept.put(body["data"])
             self.do_GET()
 
         def log_message(self, format: str, *args: Any) -> None:
@@ -82,6 +112,16 @@ def records(folder: Path) -> Iterator[Records]:
         yield kept
     finally:
         server.shutdown()
+
+
+def measured(record: Mapping[str, Any]) -> None:
+    """Write down what a drill measured, for the table of docs/recovery.md: nothing in a test depends on it."""
+    file = paths.cache_dir() / "measured" / "drills.jsonl"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    told = {key: record[key] for key in ("drill", "startedAt", "recoveryTimeSeconds", "recoveryPointSeconds")}
+    line = json.dumps({**told, "steps": record["steps"], "amounts": record["amounts"], "loaded": record["loaded"]})
+    with file.open("a") as kept:
+        kept.write(f"{line}\n")
 
 
 def of_init(pod: Pod) -> Pod:

@@ -44,6 +44,7 @@ def answer(client: MilvusClient, path: str, body: dict[str, Any]) -> Any:
                     "name": one["name"],
                     "primaryKey": bool(one.get("is_primary")),
                     "type": _TYPES.get(DataType(one["type"]), "Other"),
+                    "params": [{"key": key, "value": str(value)} for key, value in one.get("params", {}).items()],
                 }
                 for one in fields
             ]

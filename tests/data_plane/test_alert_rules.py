@@ -19,6 +19,7 @@ from tests.data_plane.alert_case import Case, level
 from tests.data_plane.alert_cases_drills import CASES as DRILLS
 from tests.data_plane.alert_cases_platform import CASES as PLATFORM
 from tests.data_plane.alert_cases_platform import SPOT
+from tests.data_plane.alert_cases_stores import CASES as OF_STORES
 from tests.data_plane.alert_cases_watchers import CASES as WATCHERS
 from tests.data_plane.alert_cases_work import CASES as WORK
 from tests.data_plane.alert_cases_work import (
@@ -33,10 +34,11 @@ from tests.data_plane.alert_cases_work import (
 )
 from tests.unit.conftest import Recorder
 from tests.unit.platform_site import options, site
+from tests.unit.platform_stores import STORES
 
 pytestmark = pytest.mark.data_plane
 
-CASES = (*WORK, *PLATFORM, *WATCHERS, *DRILLS)
+CASES = (*WORK, *PLATFORM, *WATCHERS, *DRILLS, *OF_STORES)
 OBJECTIVES = (
     ModelObjective(
         name=LLAMA,
@@ -74,7 +76,7 @@ def emitted(recorded: Recorder) -> Emitted:
     )
 
     def program() -> None:
-        place = site(teams=(TeamSettings(name=TEAM),), pools=(spot,))
+        place = site(teams=(TeamSettings(name=TEAM),), pools=(spot,), stores=STORES)
         parent = pulumi.ComponentResource("test:index:Parent", "rules", None, options(place))
         rules.declare("rules", site=place, objectives=OBJECTIVES, parent=parent, after=())
 

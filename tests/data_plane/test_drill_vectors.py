@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
+from components.platform.drill_names import SUFFIX
 from components.platform.drills import Drills, DrillsArgs
-from tests.data_plane.drill_records import Records, of_init, records
+from tests.data_plane.drill_records import Records, measured, of_init, records
 from tests.data_plane.environments import environment
 from tests.data_plane.pods import Pod
 from tests.data_plane.retrieval_world import World
@@ -33,11 +34,11 @@ REST = Path(__file__).with_name("milvus_rest.py")
 AGE = timedelta(hours=5)
 
 # As the tool: names on standard error, among lines of its log; a restore of the copy that was made.
-TOOL = """#!/bin/sh
+TOOL = f"""#!/bin/sh
 case "$*" in
   *" list"*) printf '[INFO] listing\\n%s\\ndaily_20200101_020000\\nby_hand\\n' "$BACKUP_NAME" >&2 ;;
-  *" restore --name $BACKUP_NAME --suffix _drill --rebuild_index"*)
-    "$MILVUS_PYTHON" "$MILVUS_REST" restore "$MILVUS_ADDRESS" "$COPY" _drill >&2 ;;
+  *" restore --name $BACKUP_NAME --suffix {SUFFIX} --rebuild_index"*)
+    "$MILVUS_PYTHON" "$MILVUS_REST" restore "$MILVUS_ADDRESS" "$COPY" {SUFFIX} >&2 ;;
   *) echo "unexpected: $*" >&2; exit 1 ;;
 esac
 """
@@ -64,12 +65,14 @@ class Drilled:
     def run(self, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run the containers of the drill one after another."""
         pod = replace(self.pod, folder=folder, environment={**self.pod.environment, **environment})
-        for container in ("clean", "restore"):
-            # `ONLY_CLEAN` is each container's own: what the test gives beside it would reach all of them.
-            mode = {"ONLY_CLEAN": "true" if container == "clean" else environment.get("ONLY_CLEAN", "false")}
-            before = of_init(replace(pod, environment={**pod.environment, **mode})).run(container)
-            assert before.returncode == 0, before.stdout + before.stderr
+        self.begin(pod)
         return pod.run("compare")
+
+    def begin(self, pod: Pod) -> None:
+        """Run what comes before the comparison."""
+        for container in ("clean", "restore"):
+            before = of_init(pod).run(container)
+            assert before.returncode == 0, before.stdout + before.stderr
 
     def restore(self, suffix: str) -> None:
         """Restore the copy outside of any drill."""
@@ -148,7 +151,7 @@ def drilled(world: World, tmp_path: Path) -> Iterator[Drilled]:
         found = Drilled(world, pod, kept)
         before = set(found.collections())
         yield found
-        assert not [name for name in set(found.collections()) - before if name.endswith("_drill")]
+        assert not [name for name in set(found.collections()) - before if name.endswith(SUFFIX)]
 
 
 def place(tmp_path: Path, name: str = "run") -> Path:
@@ -172,7 +175,13 @@ def test_a_restored_copy_answers_as_the_living_one_and_is_gone_afterwards(drille
     checks = {one["name"]: one["detail"] for one in record["checks"]}
     assert "100.0% of the 10 nearest are the same" in checks[f"default.{name}: answers"]
     assert "0 differ [], 0 are gone" in checks[f"default.{name}: contents"]
+    assert {"restore", "load", "compare", "clean-up"} == set(record["steps"])
+    entities = int(checks[f"default.{name}: entities"].partition(" restored")[0])
+    assert record["amounts"]["entities"] == entities > 0
+    assert record["amounts"]["vectorBytes"] > 4 * entities
+    measured(record)
     assert drilled.collections() == there
+    assert "vectors.claim" not in drilled.records.data
 
 
 def test_what_was_written_since_the_backup_is_no_loss(drilled: Drilled, tmp_path: Path):
@@ -236,28 +245,90 @@ def test_a_restore_that_fails_is_told_in_words_and_leaves_nothing(drilled: Drill
     assert "could not be restored" in detail
 
 
+KILLED = {"vectors.claim": '{"pod": "vectors-drill-29411010-x7kd2", "until": 1}'}
+
+
 def test_what_a_killed_drill_left_is_removed_first(drilled: Drilled, tmp_path: Path):
     drilled.back_up()
-    drilled.restore("_drill")
-    assert any(name.endswith("_drill") for name in drilled.collections())
+    drilled.restore(SUFFIX)
+    drilled.records.put(KILLED)
+    assert any(name.endswith(SUFFIX) for name in drilled.collections())
 
     assert drilled.run(place(tmp_path)).returncode == 0
+
+
+def test_a_collection_that_only_has_such_a_name_is_not_taken_for_a_drills(drilled: Drilled, tmp_path: Path):
+    """Nobody's drill was killed: whose it is is not known, and it is not removed."""
+    drilled.back_up()
+    drilled.restore(SUFFIX)
+    pod = replace(drilled.pod, folder=place(tmp_path))
+    try:
+        done = of_init(pod).run("clean")
+        assert done.returncode == 1
+        (detail,) = drilled.records.failed("vectors").values()
+        assert f"names that end with {SUFFIX}, which no drill left" in detail
+        assert any(name.endswith(SUFFIX) for name in drilled.collections())
+        assert "vectors.claim" not in drilled.records.data
+    finally:
+        drilled.records.put(KILLED)
+        assert of_init(pod).run("clean").returncode == 0
+
+
+def test_a_drill_beside_another_one_removes_nothing(drilled: Drilled, tmp_path: Path):
+    drilled.back_up()
+    drilled.restore(SUFFIX)
+    pod = replace(drilled.pod, folder=place(tmp_path))
+    drilled.records.put({"vectors.claim": '{"pod": "vectors-drill-29411010-x7kd2", "until": 9e9}'})
+    try:
+        assert of_init(pod).run("clean").returncode == 1
+        assert pod.run("compare").returncode == 1
+        assert any(name.endswith(SUFFIX) for name in drilled.collections())
+        assert "vectors.json" not in drilled.records.data, "it is no failure of a drill"
+    finally:
+        drilled.records.put(KILLED)
+        assert of_init(pod).run("clean").returncode == 0
+
+
+def test_a_collection_that_two_backups_left_out_does_not_pass(drilled: Drilled, tmp_path: Path):
+    """After the first drill it may be new; a backup that was begun later, and lacks it too, never had it."""
+    drilled.back_up()
+    name = drilled.world.served()
+    lost = f"{name}_lost"
+    drilled.world.look(f"store.client.create_collection({lost!r}, dimension=4)")
+    try:
+        assert drilled.run(place(tmp_path, "first")).returncode == 0, drilled.records.failed("vectors")
+        record = drilled.records.last("vectors")
+        assert record["absent"] == [f"default.{lost}"]
+        assert drilled.run(place(tmp_path, "again")).returncode == 0, "it is the same backup"
+        before = {**record, "startedAt": record["startedAt"] - 24 * 3600}
+        drilled.records.put({"vectors.json": json.dumps(before)})
+
+        done = drilled.run(place(tmp_path, "second"))
+
+        assert done.returncode == 1
+        assert (
+            f"older than this backup: default.{lost}"
+            in drilled.records.failed("vectors")["every collection is backed up"]
+        )
+    finally:
+        drilled.world.look(f"store.client.drop_collection({lost!r})")
 
 
 def test_a_drill_that_is_told_to_stop_cleans_up(drilled: Drilled, tmp_path: Path):
     """Where the pod is deleted, as `ops drill` does it when it is stopped."""
     drilled.back_up()
     pod = replace(drilled.pod, folder=place(tmp_path))
-    restored = of_init(replace(pod, environment={**pod.environment, "ONLY_CLEAN": "false"})).run("restore")
-    assert restored.returncode == 0
+    drilled.begin(pod)
+    drilled.records.asked.clear()
     drilled.records.answers.clear()  # it waits for the record of the last drill
     process = pod.start("compare", {}, tmp_path / "log")
     assert drilled.records.asked.wait(120)
     process.terminate()
-    assert process.wait(120) == 128 + 15, (tmp_path / "log").read_text()
     drilled.records.answers.set()
+    assert process.wait(120) == 128 + 15, (tmp_path / "log").read_text()
 
-    assert not [name for name in drilled.collections() if name.endswith("_drill")]
+    assert not [name for name in drilled.collections() if name.endswith(SUFFIX)]
+    assert "vectors.claim" not in drilled.records.data, "the next drill finds nothing to remove"
 
 
 def test_a_copy_that_somebody_keeps_is_compared_and_stays(drilled: Drilled, tmp_path: Path):

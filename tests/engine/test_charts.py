@@ -62,7 +62,6 @@ _UNLISTED: Final = {
 # Charts that no shipped stack installs, and what they are for.
 NOT_IN_THESE_STACKS: Final[dict[ChartName, str]] = {
     "gateway-crds": "models that ask for `triton.balance: requests`",
-    "metrics-server": "clusters of your own that bring none; EKS has it as an add-on, GKE by itself",
 }
 
 

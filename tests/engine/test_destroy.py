@@ -183,6 +183,31 @@ def test_a_finalizer_that_appears_while_the_engine_runs_does_not_hold_it_up(whol
     assert sandbox.state() == {}
 
 
+def test_a_finalizer_of_which_nothing_is_known_stops_the_destroy_before_the_engine_until_somebody_decides(
+    whole: tuple[Sandbox, Client],
+):
+    sandbox, client = whole
+    put(client, CORE["services"], "strange", {"spec": {"type": "LoadBalancer", "ports": [{"port": 443}]}},
+        finalizers=["example.org/mine"])  # fmt: skip
+    stuck = ops(sandbox, "destroy", "--yes", "--patience", "0.02", "--json")
+    assert stuck.code == 1, stuck.text
+    told = json.loads(stuck.stdout)
+    assert (told["destroyed"], told["released"]) == (False, [])
+    (line,) = told["stuck"]
+    assert "waits for example.org/mine, of which nothing is known here" in line
+    assert "kubectl patch --namespace chat Service/strange" in line
+    held = client.get(CORE["services"], "chat", "strange")
+    assert held
+    assert held["metadata"]["finalizers"] == ["example.org/mine"]
+    assert sandbox.state(), "the engine has begun"
+
+    path = CORE["services"].path("chat", "strange")
+    client.request("PATCH", path, body={"metadata": {"finalizers": None}}, patch="merge")
+    done = ops(sandbox, "destroy", "--yes", "--patience", "0.1")
+    assert done.code == 0, done.text
+    assert (sandbox.account(), sandbox.state()) == ([], {})
+
+
 def test_a_protected_stack_is_refused_by_name_and_goes_only_when_its_name_is_typed_again(sandbox: Sandbox):
     sandbox.write(GUARDED)
     sandbox.up()

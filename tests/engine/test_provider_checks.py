@@ -24,6 +24,12 @@ _RENAMED: Final[dict[tuple[str, str], str | None]] = {
     ("aws:sns/topicSubscription:TopicSubscription", "topic"): "topicArn",
     ("aws:eks/cluster:Cluster", "deletionProtection"): None,
 }
+# The check derives Terraform's type from Pulumi's, but for those that it lists; this one stands under another module.
+_TYPES: Final = {
+    "aws:rds/instanceAutomatedBackupsReplication:InstanceAutomatedBackupsReplication": (
+        "aws:db/instanceAutomatedBackupsReplication:InstanceAutomatedBackupsReplication"
+    ),
+}
 
 
 def translated(exported: dict[str, Any]) -> dict[str, Any]:
@@ -35,6 +41,7 @@ def translated(exported: dict[str, Any]) -> dict[str, Any]:
                 value = resource["inputs"].pop(name)
                 if other is not None:
                     resource["inputs"][other] = value
+        resource["type"] = _TYPES.get(resource["type"], resource["type"])
     return state
 
 

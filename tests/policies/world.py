@@ -184,6 +184,9 @@ def _aws() -> Iterable[Given]:
         "instanceClass": "db.t4g.medium", "allocatedStorage": 20, "maxAllocatedStorage": 40, "engine": "postgres",
         "storageType": "gp3",
     }, protect=True)  # fmt: skip
+    yield Given("backup-copies", "aws:rds/instanceAutomatedBackupsReplication:InstanceAutomatedBackupsReplication", {
+        "sourceDbInstanceArn": LATER, "kmsKeyId": LATER, "retentionPeriod": 7,
+    })  # fmt: skip
     yield Given("parameters", "aws:rds/parameterGroup:ParameterGroup", {
         "family": "postgres17", "parameters": [{"name": "rds.force_ssl", "value": "1"}],
     })  # fmt: skip
