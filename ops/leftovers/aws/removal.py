@@ -36,7 +36,7 @@ def _bucket(account: Account, region: str, one: Leftover) -> None:
 
 
 def _recovery_point(account: Account, region: str, one: Leftover) -> None:
-    """Its vault is in the note; a vault may forbid it to everybody, and EFS's own does."""
+    """Its vault is in the note; a vault may forbid it to everybody, and EFS's own may do so (not tried)."""
     try:
         account.call("backup", "delete_recovery_point", region, BackupVaultName=one.note, RecoveryPointArn=one.name)
     except AwsError as error:
