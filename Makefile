@@ -11,6 +11,10 @@ SANDBOX := $(BIN)/python -m sandbox
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header
 IMAGES := $(patsubst %/requirements.in,%,$(wildcard workloads/*/image/requirements.in))
 PACK := $(if $(filter-out 0,$(POLICY)),--policy-pack policies)
+# From wheels in uv's cache an environment is there in seconds. uv does not read pip.conf: where it cannot reach an index, pip can.
+INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python -r $(1) || $(BIN)/python -m pip install --quiet --disable-pip-version-check -r $(1)
+# The SDKs are large: what has been imported once is compiled, whatever the caller's shell says of that.
+unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .PHONY: help setup cluster up preview plan-report preflight refresh destroy export render kubeconfig down reset test lint format docs bench lock
 
@@ -22,12 +26,13 @@ $(VENV)/.runtime: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; name one with PYTHON=")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing requirements.txt into $(VENV)" >&2
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $$(grep ^uv== requirements-dev.txt) || true
+	@$(call INSTALL,requirements.txt)
 	@touch $@
 
 $(VENV)/.development: $(VENV)/.runtime requirements-dev.txt
 	@echo "installing requirements-dev.txt into $(VENV)" >&2
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@$(call INSTALL,requirements-dev.txt)
 	@touch $@
 
 setup: $(VENV)/.runtime ## Install the Python packages and get the engine

