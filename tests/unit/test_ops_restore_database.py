@@ -11,12 +11,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from botocore import loaders, session
 from moto.moto_api._internal import moto_api_backend
 from moto.rds.models import DBInstance
-from moto.server import ThreadedMotoServer
 from typer.testing import CliRunner
 
 from ops.progress import PatienceError, Progress, until
@@ -28,6 +25,7 @@ from ops.restore.contents import losses
 from ops.restore.database import carry_out, google_commands, moment_of, plan, target_name
 from ops.restore.declared import Declared, adopted, completing_arguments, database_of, restore_arguments
 from ops.restore.rds import Moment, Servers
+from tests.unit import moto_account
 
 pytestmark = pytest.mark.unit
 
@@ -37,20 +35,8 @@ URN = "urn:pulumi:dev::llmops::llmops:aws:Foundation$llmops:aws:Database$aws:rds
 
 @pytest.fixture(scope="module")
 def account() -> Iterator[dict[str, Any]]:
-    """Clients of one server for all tests: making a client takes longer than most tests."""
-    loader = loaders.create_loader()  # reading AWS's service models takes longer than the tests
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(session, "create_loader", lambda *_arguments, **_named: loader)
-        server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-        server.start()
-        host, port = server.get_host_and_port()
-        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        patch.setenv("AWS_ACCESS_KEY_ID", "AKIAADMINISTRATOR000")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "administrator")
-        for variable in ("AWS_PROFILE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_SESSION_TOKEN"):
-            patch.delenv(variable, raising=False)
-        yield {service: boto3.client(service, region_name=REGION) for service in ("rds", "ec2", "kms")}
-        server.stop()
+    with moto_account.clients("rds", "ec2", "kms", region=REGION) as made:
+        yield made
 
 
 @pytest.fixture

@@ -10,13 +10,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import boto3
 import pytest
 import yaml
-from botocore import loaders, session
 from moto.moto_api._internal import moto_api_backend
 from moto.s3.models import s3_backends
-from moto.server import ThreadedMotoServer
 from typer.testing import CliRunner
 
 from ops.progress import Progress
@@ -27,6 +24,7 @@ from ops.restore.copying import Item, Tally, copy_bucket, differences, items, mi
 from ops.restore.moving import moved
 from ops.restore.region import replicas, targets
 from ops.stack import Stack
+from tests.unit import moto_account
 
 pytestmark = pytest.mark.unit
 
@@ -39,19 +37,8 @@ CUT_OFF = 2400  # of them are there already
 
 @pytest.fixture(scope="module")
 def s3_and_kms() -> Iterator[tuple[Any, Any]]:
-    loader = loaders.create_loader()  # reading AWS's service models takes longer than the tests
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(session, "create_loader", lambda *_arguments, **_named: loader)
-        server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-        server.start()
-        host, port = server.get_host_and_port()
-        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        patch.setenv("AWS_ACCESS_KEY_ID", "AKIAADMINISTRATOR000")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "administrator")
-        for variable in ("AWS_PROFILE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_SESSION_TOKEN"):
-            patch.delenv(variable, raising=False)
-        yield boto3.client("s3", region_name=TO), boto3.client("kms", region_name=TO)
-        server.stop()
+    with moto_account.clients("s3", "kms", region=TO) as made:
+        yield made["s3"], made["kms"]
 
 
 def stack(name: str, where: str, cloud: str = "aws") -> Stack:
