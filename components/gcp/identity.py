@@ -170,19 +170,22 @@ class GcpIdentity:
             service_account=service_account,
             opts=pulumi.ResourceOptions(parent=parent),
         )
+        held: set[str] = (
+            set()
+        )  # what two grants ask for is bound once: of two equal members, one's end is the other's too
         bindings = [
             binding
             for number, one in enumerate(grants)
-            for binding in self._bind(f"{name}-identity-{number}", one, identity)
+            for binding in self._bind(f"{name}-identity-{number}", one, identity, held)
         ]
         return ServiceIdentity(annotations={ANNOTATION: identity.email}, ready=(*identity.ready, *bindings))
 
-    def _bind(self, name: str, grant: Grant, identity: WorkloadIdentity) -> list[pulumi.Resource]:
+    def _bind(self, name: str, grant: Grant, identity: WorkloadIdentity, held: set[str]) -> list[pulumi.Resource]:
         """What IAM must allow for ``grant``. Keys need nothing: Google's services decrypt for whoever may read."""
         child = pulumi.ResourceOptions(parent=identity)
         match grant:
             case ObjectGrant():
-                return self._objects(name, grant, identity, child)
+                return self._objects(name, grant, identity, held)
             case SecretGrant():
                 return [
                     secretmanager.SecretIamMember(
@@ -193,6 +196,7 @@ class GcpIdentity:
                         opts=child,
                     )
                     for entry in grant.entries
+                    if _first(held, f"secret {entry}")
                 ]
             case DnsGrant():
                 if self.dns is None or self.roles.dns_prover is None:
@@ -207,28 +211,31 @@ class GcpIdentity:
                     )
                 ]
             case HostedModelGrant():
-                return [self._asks_models(name, identity, child)]
+                return self._asks_models(name, identity, held)
             case EndpointGrant():
                 # Endpoints of another cloud trust the account by its name: nothing is allowed here for them.
-                return [self._asks_models(name, identity, child)] if grant.service == "vertex" else []
+                return self._asks_models(name, identity, held) if grant.service == "vertex" else []
             case AuditLogGrant():
                 raise pulumi.RunError("pods cannot read the record of API calls here: it is in Cloud Logging")
 
     def _objects(
-        self, name: str, grant: ObjectGrant, identity: WorkloadIdentity, child: pulumi.ResourceOptions
+        self, name: str, grant: ObjectGrant, identity: WorkloadIdentity, held: set[str]
     ) -> list[pulumi.Resource]:
+        child = pulumi.ResourceOptions(parent=identity)
         condition = below(self.buckets[grant.bucket], grant.prefix) if grant.prefix else None
-        bindings: list[pulumi.Resource] = [
-            storage.BucketIAMMember(
-                f"{name}-objects",
-                bucket=self.bucket_names[grant.bucket],
-                role=_OBJECT_ROLES[grant.access],
-                member=identity.member,
-                condition={"title": condition.title, "expression": condition.expression} if condition else None,
-                opts=child,
+        bindings: list[pulumi.Resource] = []
+        if _first(held, f"{grant.access} {grant.bucket}/{grant.prefix}"):
+            bindings.append(
+                storage.BucketIAMMember(
+                    f"{name}-objects",
+                    bucket=self.bucket_names[grant.bucket],
+                    role=_OBJECT_ROLES[grant.access],
+                    member=identity.member,
+                    condition={"title": condition.title, "expression": condition.expression} if condition else None,
+                    opts=child,
+                )
             )
-        ]
-        if not grant.prefix or grant.lists_bucket:
+        if (not grant.prefix or grant.lists_bucket) and _first(held, f"bucket {grant.bucket}"):
             bindings.append(
                 storage.BucketIAMMember(
                     f"{name}-bucket",
@@ -240,15 +247,19 @@ class GcpIdentity:
             )
         return bindings
 
-    def _asks_models(self, name: str, identity: WorkloadIdentity, child: pulumi.ResourceOptions) -> pulumi.Resource:
+    def _asks_models(self, name: str, identity: WorkloadIdentity, held: set[str]) -> list[pulumi.Resource]:
         """Asking any model of the project: IAM takes no condition on an endpoint's or a model's name."""
-        return projects.IAMMember(
-            f"{name}-models",
-            project=self.project.id,
-            role=self.roles.predictor,
-            member=identity.member,
-            opts=child,
-        )
+        if not _first(held, "models"):
+            return []
+        return [
+            projects.IAMMember(
+                f"{name}-models",
+                project=self.project.id,
+                role=self.roles.predictor,
+                member=identity.member,
+                opts=pulumi.ResourceOptions(parent=identity),
+            )
+        ]
 
     def _secret(self, entry: str) -> pulumi.Output[str]:
         try:
@@ -256,3 +267,11 @@ class GcpIdentity:
         except KeyError:
             known = ", ".join(sorted(self.secrets))
             raise pulumi.RunError(f"no secret entry {entry}; there are {known}") from None
+
+
+def _first(held: set[str], what: str) -> bool:
+    """Whether nobody has bound this yet; from now on somebody has."""
+    if what in held:
+        return False
+    held.add(what)
+    return True

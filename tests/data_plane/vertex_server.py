@@ -45,6 +45,7 @@ class Vertex(ThreadingHTTPServer):
     """The service.
 
     Attributes:
+        number: Number of the project that it serves, as in the addresses of its endpoints.
         models: Uploaded models by name.
         endpoints: Endpoints by name.
         seconds: How long an operation takes.
@@ -55,8 +56,9 @@ class Vertex(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self) -> None:
+    def __init__(self, number: str = NUMBER) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
+        self.number = number
         self.models: dict[str, Json] = {}
         self.endpoints: dict[str, Json] = {}
         self.operations: dict[str, Json] = {}
@@ -180,7 +182,7 @@ class Handler(BaseHTTPRequestHandler):
             raise RefusedError(409, f"{name} exists")
         endpoint = {**body, "name": name, "deployedModels": [], "trafficSplit": {}}
         if body.get("dedicatedEndpointEnabled"):
-            endpoint["dedicatedEndpointDns"] = f"https://{identifier}.{location}-{NUMBER}.prediction.vertexai.goog"
+            endpoint["dedicatedEndpointDns"] = f"https://{identifier}.{location}-{self.server.number}.prediction.vertexai.goog"
 
         def work() -> Json:
             self.server.endpoints[name] = endpoint
@@ -258,8 +260,8 @@ def _there(things: dict[str, Json], name: str) -> Json:
 
 
 @contextmanager
-def running() -> Iterator[Vertex]:
-    server = Vertex()
+def running(number: str = NUMBER) -> Iterator[Vertex]:
+    server = Vertex(number)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:

@@ -12,6 +12,7 @@ import yaml
 
 from sandbox.engine import Engine
 from sandbox.kubernetes.cluster import Cluster
+from tests.data_plane import vertex_server
 from tests.data_plane.environments import environment
 from tests.engine.harness import ROOT, Sandbox
 from tests.unit.example_stacks import EXAMPLES, PLACES, stack_with
@@ -26,7 +27,11 @@ _REGISTRIES = {
     "gcp": "gs://llmops-gcp-mlflow-llmops-example/artifacts/1",
     "onprem": "s3://llmops-onprem-mlflow/artifacts/1",
 }
-_ACCOUNT = "123456789012"  # the sandbox's, where no other is set
+_ACCOUNT = "123456789012"  # the sandbox's account where no other is set, and the number of its project
+_OURS = {  # a model that the cluster serves, and what comes by schedule
+    "kubernetes:serving.kserve.io/v1beta1:InferenceService",
+    "kubernetes:argoproj.io/v1alpha1:CronWorkflow",
+}
 
 
 @pytest.fixture
@@ -41,7 +46,9 @@ def registry() -> Iterator[Mlflow]:
 
 
 @pytest.mark.parametrize("stack", PLACES)
-def test_a_preview_of_all_examples_is_accepted(stack: str, registry: Mlflow, tmp_path: Path, engine: Engine):
+def test_all_examples_come_up_together_and_again_nothing_changes(
+    stack: str, registry: Mlflow, tmp_path: Path, engine: Engine
+):
     del engine  # skipped where there is none
     project = tmp_path / "program"
     project.mkdir()
@@ -55,17 +62,24 @@ def test_a_preview_of_all_examples_is_accepted(stack: str, registry: Mlflow, tmp
     packages = [str(ROOT)]
     if "vertex" in examples:  # its provider wants Google's client, which only those install who declare such a model
         packages += map(str, (environment("vertex") / "lib").glob("python*/site-packages"))
-    sandbox = Sandbox(
-        project,
-        tmp_path / "home",
-        {"MLFLOW_TRACKING_URI": registry.url, "SANDBOX_SAVE": "", "PYTHONPATH": os.pathsep.join(packages)},
-    )
-    try:
-        answer = sandbox.pulumi("preview", "-s", stack)
-        assert answer.code == 0, answer.text
-        assert "Traceback" not in answer.text
-        for kind in ("InferenceService", "CronWorkflow"):
-            assert kind in answer.text
-    finally:
-        sandbox.end()
-        Cluster(sandbox.home / "stacks" / stack / "kubernetes").down()
+    with vertex_server.running(_ACCOUNT) as vertex:
+        sandbox = Sandbox(
+            project,
+            tmp_path / "home",
+            {
+                "MLFLOW_TRACKING_URI": registry.url,
+                "VERTEX_EMULATOR": vertex.url,
+                "SANDBOX_SAVE": "",
+                "PYTHONPATH": os.pathsep.join(packages),
+            },
+        )
+        try:
+            sandbox.up("-s", stack)
+            types = {resource["type"] for resource in sandbox.state(stack).values()}
+            assert types >= _OURS
+            assert ("sagemaker" in examples) == ("aws:sagemaker/endpoint:Endpoint" in types)
+            assert ("vertex" in examples) == bool(vertex.endpoints)
+            sandbox.up("-s", stack, "--expect-no-changes")
+        finally:
+            sandbox.end()
+            Cluster(sandbox.home / "stacks" / stack / "kubernetes").down()

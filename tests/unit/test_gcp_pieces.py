@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
 from typing import Any, get_args
 
@@ -156,6 +157,27 @@ def test_asking_models_of_vertex_is_all_that_a_model_s_grant_allows(recorded: Re
     )
     bindings = recorded.of("gcp:projects/iAMMember:IAMMember")
     assert [one.inputs["role"] for one in bindings.values()] == ["projects/llmops-example/roles/llmops_gcp_predictor"]
+
+
+def test_what_two_grants_ask_for_is_bound_once(recorded: Recorder):
+    """Google keeps one of two equal members, and whoever takes away one of them takes away both."""
+    granted(
+        recorded,
+        HostedModelGrant(models=["gemini"], region="us-central1"),
+        EndpointGrant(service="vertex", endpoints=["e"], region="us-central1"),
+        ObjectGrant(bucket="models", access="read", prefix="a/", lists_bucket=True),
+        ObjectGrant(bucket="models", access="read", prefix="b/", lists_bucket=True),
+        ObjectGrant(bucket="models", access="read", prefix="b/"),
+        SecretGrant(entries=["grafana-admin"]),
+        SecretGrant(entries=["grafana-admin"]),
+    )
+    members = [
+        *recorded.of("gcp:projects/iAMMember:IAMMember").values(),
+        *recorded.of("gcp:storage/bucketIAMMember:BucketIAMMember").values(),
+        *recorded.of("gcp:secretmanager/secretIamMember:SecretIamMember").values(),
+    ]
+    assert len(members) == 1 + (2 + 1) + 1
+    assert len({json.dumps(one.inputs, sort_keys=True) for one in members}) == len(members)
 
 
 @given(st.from_regex(r"[a-z][a-z0-9]{0,12}(-[a-z0-9]{1,12}){0,2}", fullmatch=True), st.text(max_size=60))
