@@ -46,7 +46,7 @@ def registry() -> Iterator[Mlflow]:
 
 
 @pytest.mark.parametrize("stack", PLACES)
-def test_all_examples_come_up_together_and_again_nothing_changes(
+def test_all_examples_come_up_together_stay_as_they_are_and_go(
     stack: str, registry: Mlflow, tmp_path: Path, engine: Engine
 ):
     del engine  # skipped where there is none
@@ -80,6 +80,11 @@ def test_all_examples_come_up_together_and_again_nothing_changes(
             assert ("sagemaker" in examples) == ("aws:sagemaker/endpoint:Endpoint" in types)
             assert ("vertex" in examples) == bool(vertex.endpoints)
             sandbox.up("-s", stack, "--expect-no-changes")
+            sandbox.destroy("-s", stack)
+            assert sandbox.account(stack) == []
+            assert sandbox.recorded_objects(stack) == []
+            assert sandbox.state(stack) == {}
+            assert vertex.endpoints == vertex.models == {}
         finally:
             sandbox.end()
             Cluster(sandbox.home / "stacks" / stack / "kubernetes").down()
