@@ -160,7 +160,11 @@ class OnPremFoundation(pulumi.ComponentResource):
                 OpenShiftArgs(
                     rooms=rooms,
                     settings=here.openshift_options,
-                    gpus=any(shape.gpus for group in settings.node_groups for shape in settings.shapes(group)),
+                    gpu_nodes=sum(
+                        group.max_size
+                        for group in settings.node_groups
+                        if any(shape.gpus for shape in settings.shapes(group))
+                    ),
                 ),
                 child,
             )

@@ -176,12 +176,12 @@ class OpenShiftArgs:
     Attributes:
         rooms: Namespaces of the foundation.
         settings: OpenShift's own.
-        gpus: Some nodes have GPUs.
+        gpu_nodes: Nodes with GPUs.
     """
 
     rooms: Rooms
     settings: OpenShiftSettings
-    gpus: bool
+    gpu_nodes: int
 
 
 class OpenShift(pulumi.ComponentResource):
@@ -192,17 +192,19 @@ class OpenShift(pulumi.ComponentResource):
         for need in _FOUNDATION_NEEDS:
             if need.namespace in args.rooms.ready:
                 bind(name, need, after=args.rooms.ready[need.namespace], parent=self)
-        if args.gpus:
-            self._gpus(name, args.settings)
+        if args.gpu_nodes:
+            self._gpus(name, args)
         self.register_outputs({})
 
-    def _gpus(self, name: str, settings: OpenShiftSettings) -> None:
+    def _gpus(self, name: str, args: OpenShiftArgs) -> None:
         discovery = self._operator(
             f"{name}-discovery",
             package="nfd",
             namespace="openshift-nfd",
             channel="stable",
             catalogue="redhat-operators",
+            gpus=0,
+            labels=args.rooms.labels["privileged"],
         )
         found = CustomResource(
             f"{name}-discovery",
@@ -216,8 +218,10 @@ class OpenShift(pulumi.ComponentResource):
             f"{name}-gpu-operator",
             package="gpu-operator-certified",
             namespace="nvidia-gpu-operator",
-            channel=settings.gpu_operator_channel,
+            channel=args.settings.gpu_operator_channel,
             catalogue="certified-operators",
+            gpus=args.gpu_nodes,  # its validator tries one on each node
+            labels=args.rooms.labels["privileged"],
         )
         CustomResource(
             f"{name}-gpus",
@@ -228,22 +232,34 @@ class OpenShift(pulumi.ComponentResource):
             opts=_eventually(self, operator, found),
         )
 
-    def _operator(self, name: str, *, package: str, namespace: str, channel: str, catalogue: str) -> pulumi.Resource:
+    def _operator(
+        self,
+        name: str,
+        *,
+        package: str,
+        namespace: str,
+        channel: str,
+        catalogue: str,
+        gpus: int,
+        labels: Mapping[str, str],
+    ) -> pulumi.Resource:
         """Subscribe to an operator; OpenShift installs it and keeps it up to date within its channel."""
         child = pulumi.ResourceOptions(parent=self)
         room = core.v1.Namespace(
             f"{name}-namespace",
             metadata=meta.ObjectMetaArgs(
                 name=namespace,
-                labels={
-                    "openshift.io/cluster-monitoring": "true",
-                    # Driver and toolkit are installed on the node itself.
-                    "pod-security.kubernetes.io/enforce": "privileged",
-                },
+                labels={**labels, "openshift.io/cluster-monitoring": "true"},
             ),
             opts=child,
         )
         after = pulumi.ResourceOptions(parent=self, depends_on=[room])
+        core.v1.ResourceQuota(
+            f"{name}-bound",
+            metadata=meta.ObjectMetaArgs(name="bound", namespace=namespace),
+            spec=core.v1.ResourceQuotaSpecArgs(hard={"requests.nvidia.com/gpu": str(gpus)}),
+            opts=after,
+        )
         group = CustomResource(
             f"{name}-group",
             api_version="operators.coreos.com/v1",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import pulumi
 from pulumi_kubernetes import core, networking
@@ -68,14 +68,21 @@ class RoomsArgs:
 
 
 class Rooms(pulumi.ComponentResource):
-    """The namespaces, each closed by default and without GPUs."""
+    """The namespaces, each closed by default and without GPUs.
 
+    Attributes:
+        labels: What every namespace says of its owner and of whom its pods are admitted, by Pod Security level.
+        names: Name of each namespace as an output of it: who uses it waits for it.
+        ready: What must be there before something is put into a namespace, by its name.
+    """
+
+    labels: Mapping[Level, Mapping[str, str]]
     names: Mapping[str, pulumi.Output[str]]
-    """Name of each namespace as an output of it: who uses it waits for it."""
     ready: Mapping[str, tuple[pulumi.Resource, ...]]
 
     def __init__(self, name: str, args: RoomsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("llmops:onprem:Rooms", name, None, opts)
+        self.labels = {level: _labels(level, args) for level in get_args(Level)}
         levels: dict[str, Level] = {STORES: "restricted", SECRETS: "restricted", OPERATORS: "restricted"}
         if args.balancers:
             levels[BALANCERS] = "privileged"  # the speaker answers for addresses in the node's own network
@@ -84,7 +91,7 @@ class Rooms(pulumi.ComponentResource):
         for title, level in levels.items():
             room = core.v1.Namespace(
                 f"{name}-{title}",
-                metadata=meta.ObjectMetaArgs(name=title, labels=_labels(level, args)),
+                metadata=meta.ObjectMetaArgs(name=title, labels=self.labels[level]),
                 opts=pulumi.ResourceOptions(parent=self),
             )
             names[title] = room.metadata.name.apply(str)

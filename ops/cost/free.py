@@ -67,6 +67,8 @@ FREE: Final[Mapping[str, str]] = {
     "aws:sqs/queuePolicy:QueuePolicy": _CONFIGURES,
     "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule": _NETWORK,
     "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": _NETWORK,
+    # The only dynamic resource of this program without a type of its own.
+    "pulumi-python:dynamic:Resource": "the pinned version of a registered model, kept in the state only",
 }
 
 PREFIXES: Final[Mapping[str, str]] = {

@@ -31,12 +31,22 @@ def _denies(policy: Resource, direction: str) -> bool:
     return direction in types and _selects_all(policy) and not policy.items("spec", direction.lower())
 
 
+class ClosedConfig(PolicyConfig):
+    """Network policies.
+
+    Attributes:
+        open: Reason by name of each namespace that somebody else's operator fills, whose ways are not known here.
+    """
+
+    open: dict[str, str] = Field(default_factory=dict[str, str])
+
+
 def _closed(resources: Sequence[Resource], context: Context) -> Iterator[Finding]:
     if not context.settings.platform.isolation.network_policies:
         return  # a cluster whose network plugin enforces none
     namespaces = Namespaces(resources)
     policies = [resource for resource in resources if resource.type == NETWORK_POLICY]
-    for namespace in namespaces.all:
+    for namespace in (one for one in namespaces.all if object_name(one) not in context.config.open):
         mine = [policy for policy in policies if object_name(namespace) in namespaces.of(policy)]
         for direction in ("Ingress", "Egress"):
             if not any(_denies(policy, direction) for policy in mine):
@@ -139,7 +149,7 @@ def _somebodys(resource: Resource, context: Context) -> Iterator[str]:
 RULES: Final = (
     Rule(
         name="namespaces-closed", group="kubernetes", severity=Severity.HIGH, types=(NAMESPACE, NETWORK_POLICY),
-        stack=_closed,
+        stack=_closed, config=ClosedConfig,
         control=Control(standard="CIS Kubernetes Benchmark", version="1.8", reference="5.3.2"),
         description="Every namespace is closed in both directions but for what is opened by name.",
     ),

@@ -12,6 +12,7 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from components.capacity import Request
+from components.contract import ROLE_LABEL
 from ops.access_matrix import RELEASE, Resource
 from sandbox.aws.node_groups import node_groups
 from sandbox.kubernetes.api import ApiError, Client, Manifest
@@ -76,6 +77,11 @@ class Workload:
         return f"{self.release}: {self.kind} {self.namespace}/{self.name}"
 
     @property
+    def nodes(self) -> str:
+        """Role of the nodes that its pods insist on; empty for any."""
+        return (self.template["spec"].get("nodeSelector") or {}).get(ROLE_LABEL, "")
+
+    @property
     def containers(self) -> list[Manifest]:
         """Containers, those that run first among them."""
         spec = self.template["spec"]
@@ -115,6 +121,14 @@ class Rendered:
         replicas = scaled.get((kind, metadata["name"]), int(spec.get("replicas", 1)))
         if kind == "CronJob":
             spec = spec["jobTemplate"]["spec"]
+        template: Manifest = spec["template"]
+        if claims := spec.get("volumeClaimTemplates"):  # the controller of stateful sets adds their volumes to pods
+            volumes = [
+                {"name": claim, "persistentVolumeClaim": {"claimName": f"{claim}-{metadata['name']}-0"}}
+                for claim in (one["metadata"]["name"] for one in claims)
+            ]
+            pod: Manifest = template["spec"]
+            template = {**template, "spec": {**pod, "volumes": [*(pod.get("volumes") or ()), *volumes]}}
         return Workload(
             release=self.release,
             chart=self.chart,
@@ -122,7 +136,7 @@ class Rendered:
             namespace=metadata.get("namespace") or self.namespace,
             name=metadata["name"],
             pods=0 if kind == "DaemonSet" else replicas,
-            template=spec["template"],
+            template=template,
         )
 
 

@@ -12,7 +12,7 @@ from typing import Final
 import pytest
 
 from components.capacity import DAEMONSETS
-from components.contract import GPU_TAINT, ROLE_LABEL
+from components.contract import GPU_TAINT
 from components.settings import parse
 from ops.access_matrix import ROLE_ANNOTATION, ServiceAccount, read
 from sandbox.kubernetes.api import Manifest
@@ -24,6 +24,12 @@ pytestmark = pytest.mark.rendering
 
 # Requests of what EKS puts on every node: network plugin, kube-proxy, storage drivers (components/capacity says more).
 EKS_ON_EVERY_NODE: Final = (210, 200)  # millicores, MiB
+
+ROWS: Final = {"platform": "system", "data-processing": "cpu"}
+"""Rows of the table that charts' pods belong to, with the role of their nodes."""
+
+OF_DATA: Final = {"milvus"}
+"""Charts whose pods belong to the second row."""
 
 # Containers without requests or without a memory limit, because their chart has no value for it.
 SAYS_NOTHING: Final[dict[tuple[str, str, str], str]] = {}
@@ -45,13 +51,14 @@ def test_every_pod_is_admitted_by_its_namespace_with_all_others_at_their_most(gr
     assert ground.unplaced == []
 
 
-def test_the_platforms_pods_stay_within_its_row_of_the_capacity_table(ground: Ground, shipped: FullStack):
+@pytest.mark.parametrize(("row", "nodes"), ROWS.items())
+def test_pods_stay_within_their_row_of_the_capacity_table(row: str, nodes: str, ground: Ground, shipped: FullStack):
     """Without the cluster's add-ons, which are no charts of ours; DaemonSets are counted with the nodes."""
-    row = next(row for row in parse(settings_of(shipped.stack)).workloads if row.name == "platform")
-    asked = [(cpu_and_memory(workload.template["spec"]), count) for workload, count in ground.at_most]
+    (most,) = (one.request for one in parse(settings_of(shipped.stack)).workloads if one.name == row)
+    asked = [(cpu_and_memory(one.template["spec"]), count) for one, count in ground.at_most if one.nodes == nodes]
 
-    assert sum(one.cpu_millicores * count for one, count in asked) <= row.request.cpu_millicores
-    assert sum(one.memory_mib * count for one, count in asked) <= row.request.memory_mib
+    assert sum(one.cpu_millicores * count for one, count in asked) <= most.cpu_millicores
+    assert sum(one.memory_mib * count for one, count in asked) <= most.memory_mib
 
 
 def test_what_runs_on_every_node_stays_within_what_the_node_table_keeps_for_it(ground: Ground):
@@ -101,12 +108,11 @@ def _is_filled_in_by_the_mesh(workload: Workload, container: Manifest) -> bool:
     return container["image"] == "auto" and bool(injected)
 
 
-def test_everything_but_what_runs_on_every_node_is_kept_on_system_nodes(ground: Ground):
+def test_everything_but_what_runs_on_every_node_is_kept_on_the_nodes_of_its_row(ground: Ground):
     elsewhere = [
-        str(workload)
+        f"{workload}: {workload.nodes or 'any node'}"
         for workload in ground.workloads
-        if workload.kind != "DaemonSet"
-        and (workload.template["spec"].get("nodeSelector") or {}).get(ROLE_LABEL) != "system"
+        if workload.kind != "DaemonSet" and workload.nodes != ("cpu" if workload.chart in OF_DATA else "system")
     ]
     assert elsewhere == []
 
