@@ -26,10 +26,13 @@ from components.onprem.openshift import Admission, OpenShift, OpenShiftArgs
 from components.onprem.rooms import Rooms, RoomsArgs
 from components.onprem.secrets import Secrets, SecretsArgs
 from components.settings import Settings
-from components.settings.onprem_secrets import keys, kubeconfig
+from components.settings.onprem_secrets import SuppliedKeys, keys, kubeconfig
+from components.settings.onprem_stores import OnPremObjectSettings
 
 _OPENSHIFT_REGISTRY = "image-registry.openshift-image-registry.svc:5000"
 _DATABASE_USER = "llmops-database"
+_OBJECT_KEYS = "objectKeys"  # secrets of the stack
+_BACKUP_KEYS = "backupKeys"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +67,7 @@ class OnPremFoundation(pulumi.ComponentResource):
     def __init__(self, name: str, args: OnPremFoundationArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         settings, here = args.settings, args.settings.onprem
         config = _checked(args)
+        given = keys(*_keys_needed(here.objects))
         super().__init__("llmops:onprem:Foundation", name, None, opts)
         provider = cluster.provider_of(name, pulumi.Output.secret(config), here.kubeconfig.context, self)
         child = pulumi.ResourceOptions(parent=self, provider=provider)
@@ -95,7 +99,7 @@ class OnPremFoundation(pulumi.ComponentResource):
             ),
             child,
         )
-        store = _store(name, args, rooms, authority, system, child)
+        store = _store(name, args, given, rooms, authority, system, child)
         clients = Clients(
             f"{name}-clients",
             ClientsArgs(
@@ -299,9 +303,16 @@ class _Store:
         )
 
 
+def _keys_needed(settings: OnPremObjectSettings) -> list[str]:
+    """Which keys somebody must give: of a store that is there, and of one that backups leave the cluster for."""
+    needed = {_OBJECT_KEYS: settings.kind == "existing", _BACKUP_KEYS: settings.backup is not None}
+    return [name for name, wanted in needed.items() if wanted]
+
+
 def _store(
     name: str,
     args: OnPremFoundationArgs,
+    given: Mapping[str, SuppliedKeys],
     rooms: Rooms,
     authority: Authority,
     nodes: Mapping[str, str],
@@ -313,23 +324,21 @@ def _store(
     ring = KeyRing()
     elsewhere: Backup | None = None
     if (second := settings.backup) is not None:
-        given = keys("backupKeys")
         elsewhere = Backup(
             url=f"s3://{second.bucket}/postgresql",
             endpoint=second.endpoint,
-            access_key=given.access,
-            secret_key=given.secret,
+            access_key=given[_BACKUP_KEYS].access,
+            secret_key=given[_BACKUP_KEYS].secret,
             ca=settings.ca,
             ready=(),
         )
     if settings.kind == "existing":
-        given = keys("objectKeys")
         return _Store(
             endpoint=settings.endpoint,
             names=names,
             buckets={role: bucket(found) for role, found in names.items()},
             ring=ring,
-            shared=Keys(access=given.access, secret=given.secret),
+            shared=Keys(access=given[_OBJECT_KEYS].access, secret=given[_OBJECT_KEYS].secret),
             ca=settings.ca,
             ready=(),
             elsewhere=elsewhere,

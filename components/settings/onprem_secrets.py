@@ -29,19 +29,26 @@ def kubeconfig() -> str:
     return pulumi.Config(_NAMESPACE).get("kubeconfig") or ""
 
 
-def keys(name: str) -> SuppliedKeys:
-    """A stack's secret such as ``onprem:objectKeys``: ``{"accessKey": …, "secretKey": …}``.
+def keys(*names: str) -> dict[str, SuppliedKeys]:
+    """Stack's secrets such as ``onprem:objectKeys``: ``{"accessKey": …, "secretKey": …}``, by name.
 
     Raises:
-        pulumi.RunError: It is not there, is no secret, or is not of that form.
+        pulumi.RunError: Some are not there, or not of that form; all of them are named.
     """
     config = pulumi.Config(_NAMESPACE)
-    how = f"""pulumi config set --secret {_NAMESPACE}:{name} '{{"accessKey": "...", "secretKey": "..."}}'"""
-    if (raw := config.get(name)) is None:
-        raise pulumi.RunError(f"{_NAMESPACE}:{name}: must be set: {how}")
-    try:
-        found: Any = json.loads(raw)
-        access, secret = str(found["accessKey"]), str(found["secretKey"])
-    except (json.JSONDecodeError, KeyError, TypeError):
-        raise pulumi.RunError(f"{_NAMESPACE}:{name}: must have accessKey and secretKey: {how}") from None
-    return SuppliedKeys(access=pulumi.Output.secret(access), secret=pulumi.Output.secret(secret))
+    found: dict[str, SuppliedKeys] = {}
+    problems: list[str] = []
+    for name in names:
+        try:
+            given: Any = json.loads(config.get(name) or "null")
+            access, secret = str(given["accessKey"]), str(given["secretKey"])
+        except (json.JSONDecodeError, KeyError, TypeError):
+            problems.append(
+                f"{_NAMESPACE}:{name}: must be set, with accessKey and secretKey: pulumi config set --secret "
+                f"""{_NAMESPACE}:{name} '{{"accessKey": "...", "secretKey": "..."}}'"""
+            )
+        else:
+            found[name] = SuppliedKeys(access=pulumi.Output.secret(access), secret=pulumi.Output.secret(secret))
+    if problems:
+        raise pulumi.RunError("\n".join(problems))
+    return found

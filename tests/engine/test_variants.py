@@ -66,7 +66,11 @@ VARIANTS: Final[Mapping[str, tuple[str, Settings]]] = {
                 "modelGateway": {"adminHost": "admin.llm.example.com"},
                 "delivery": {"host": "argocd.llm.example.com"},
                 "alerting": {
-                    "receivers": {"chat": {"slack": {"channel": "#ml"}}, "page": {"pagerduty": {}}, "hook": {"webhook": {}}},
+                    "receivers": {
+                        "chat": {"slack": {"channel": "#ml"}},
+                        "page": {"pagerduty": {}},
+                        "hook": {"webhook": {}},
+                    },
                     "routes": {"critical": ["page"], "warning": ["chat"], "info": ["chat"]},
                     "deadMansSwitch": "hook",
                 },

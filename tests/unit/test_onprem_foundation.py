@@ -194,10 +194,19 @@ def test_an_existing_store_is_used_with_the_keys_of_the_stack_and_nothing_is_ins
     assert (kept["AWS_ACCESS_KEY_ID"], kept["AWS_SECRET_ACCESS_KEY"]) == ("ours", "hidden")
 
 
-def test_without_those_keys_the_preview_says_how_to_set_them(site: Recorder):
-    chosen = onprem_stack.settings(objects={"kind": "existing", "endpoint": "s3.dc1.internal"})
-    with pytest.raises(pulumi.RunError, match=r"onprem:objectKeys: must be set: pulumi config set --secret"):
+def test_without_those_keys_it_is_said_how_to_set_them_all_before_anything_is_declared(site: Recorder):
+    backup = {"endpoint": "s3.dc2.internal", "bucket": "llmops-backups"}
+    chosen = onprem_stack.settings(objects={"kind": "existing", "endpoint": "s3.dc1.internal", "backup": backup})
+    pulumi.runtime.set_config("onprem:backupKeys", '{"accessKey": "ours"}')
+    with pytest.raises(pulumi.RunError) as refused:
         site.run(lambda: onprem_stack.build(chosen))
+    lines = str(refused.value).splitlines()
+    assert [line.partition(": ")[0] for line in lines] == ["onprem:objectKeys", "onprem:backupKeys"]
+    assert all(
+        f"pulumi config set --secret {name}" in line
+        for name, line in zip(("onprem:objectKeys", "onprem:backupKeys"), lines, strict=True)
+    )
+    assert site.resources == []
 
 
 def test_one_server_of_objects_is_one_pod_with_one_disk(site: Recorder):
