@@ -64,11 +64,13 @@ class ImageConfig(PolicyConfig):
         registries: Images must come from one of these; empty for any.
         own: Names of repositories for images of our own. Their tags never move (``images-immutable``) and are hashes of
             what an image is made of, so that such a tag says as much as a digest.
+        tagged: Reason by name of each image that may be named by a fixed tag all the same.
     """
 
     digest: bool = True
     registries: tuple[str, ...] = Field(default=())
     own: tuple[str, ...] = Field(default=tuple[str, ...](NAMES))
+    tagged: dict[str, str] = Field(default_factory=dict[str, str])
 
 
 # Registries that a foundation makes, and in them ``<project>-<stack>``: ECR, and Google's Artifact Registry.
@@ -97,7 +99,7 @@ def image_problem(image: Any, config: ImageConfig) -> str:
         return "" if _DIGEST.search(str(image)) else "has a digest that is none"
     if not tag or tag == "latest":
         return "has no fixed tag"
-    if not config.digest or _is_content(name, tag, config.own):
+    if not config.digest or name.removesuffix(f":{tag}") in config.tagged or _is_content(name, tag, config.own):
         return ""
     return "must be named by digest (@sha256:…)"
 

@@ -419,5 +419,29 @@ def test_a_tag_pins_an_image_where_it_is_the_hash_of_the_content_in_our_own_repo
     assert (judge("images-pinned", changed(world(), "deployment", (*_SERVER, "image"), image)) == []) is passes
 
 
+@pytest.mark.parametrize(
+    ("image", "passes"),
+    [
+        ("docker.io/acme/fetch:v1.2.3", True),
+        ("docker.io/acme/fetch:latest", False),
+        ("docker.io/acme/fetch", False),
+        ("docker.io/acme/fetches:v1.2.3", False),
+        ("evil.example/docker.io/acme/fetch:v1.2.3", False),
+    ],
+)
+def test_an_image_that_is_on_the_list_may_be_named_by_a_fixed_tag(image: str, passes: bool):
+    config = {"tagged": {"docker.io/acme/fetch": "its digest is nowhere to be read"}}
+    resources = changed(world(), "deployment", (*_SERVER, "image"), image)
+    assert (judge("images-pinned", resources, config=config) == []) is passes
+
+
+def test_a_namespace_that_is_somebody_else_s_may_be_open_by_name():
+    resources = without(world(), "deny")
+    (name,) = {one.props["metadata"]["name"] for one in resources if one.type == "kubernetes:core/v1:Namespace"}
+    assert judge("namespaces-closed", resources)
+    assert judge("namespaces-closed", resources, config={"open": {"elsewhere": "its operator is not ours"}})
+    assert judge("namespaces-closed", resources, config={"open": {name: "its operator is not ours"}}) == []
+
+
 def test_an_image_that_is_known_later_is_judged_later():
     assert judge("images-pinned", changed(world(), "deployment", (*_SERVER, "image"), LATER)) == []

@@ -11,6 +11,7 @@ from pulumi_policy import EnforcementLevel
 from world import changed, judge, rule, settings, world
 
 from components.settings.quotas import QuotaSettings
+from components.versions import IMAGES
 from policies import pack, registry
 from policies.exemptions import Register
 
@@ -73,9 +74,17 @@ def test_a_stack_without_a_file_gets_the_strict_defaults():
 
 def test_production_is_at_least_as_strict_as_the_defaults_for_what_holds_data():
     given = json.loads((pack.CONFIGURATION / "prod.json").read_text())
-    for name in ("protected", "survives-a-zone", "images-pinned"):
+    for name in ("protected", "survives-a-zone"):
         assert registry.configured(rule(name), given.get(name, {})) == rule(name).config()
     assert given["backups-kept"]["databaseDays"] >= 7
+
+
+def test_production_names_every_image_by_digest_but_those_of_ours_that_have_none_yet():
+    given = json.loads((pack.CONFIGURATION / "prod.json").read_text())["images-pinned"]
+    tagged = given.pop("tagged")
+    assert registry.configured(rule("images-pinned"), given) == rule("images-pinned").config()
+    without_digest = {str(one).rpartition(":")[0] for one in IMAGES.values() if "@" not in str(one)}
+    assert set(tagged) <= without_digest, "an image has a digest now: take it off the list"
 
 
 @pytest.mark.parametrize(
