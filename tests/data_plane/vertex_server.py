@@ -182,7 +182,9 @@ class Handler(BaseHTTPRequestHandler):
             raise RefusedError(409, f"{name} exists")
         endpoint = {**body, "name": name, "deployedModels": [], "trafficSplit": {}}
         if body.get("dedicatedEndpointEnabled"):
-            endpoint["dedicatedEndpointDns"] = f"https://{identifier}.{location}-{self.server.number}.prediction.vertexai.goog"
+            endpoint["dedicatedEndpointDns"] = (
+                f"https://{identifier}.{location}-{self.server.number}.prediction.vertexai.goog"
+            )
 
         def work() -> Json:
             self.server.endpoints[name] = endpoint
