@@ -77,42 +77,42 @@ class MlSystems(pulumi.ComponentResource):
     def _jobs(self, name: str, args: MlSystemsArgs) -> Iterator[pulumi.Resource]:
         site, child = args.site, pulumi.ResourceOptions(parent=self)
         settings = site.settings
+        team_namespaces = {team_namespace(team): made for team, made in args.team_namespaces.items()}
         if settings.workflows.enabled:
             args.there.workflows = Workflows(
                 f"{name}-workflows",
-                WorkflowsArgs(
-                    site=site,
-                    databases=args.there.databases,
-                    team_namespaces={team_namespace(team): made for team, made in args.team_namespaces.items()},
-                ),
+                WorkflowsArgs(site=site, databases=args.there.databases, team_namespaces=team_namespaces),
                 child,
             ).ready
             yield from args.there.workflows
             if settings.workflows.host:
-                server = Backend(namespace="argo", service=workflows.SERVER, port=2746, timeout_seconds=0)
+                server = Rule(backend=Backend(namespace="argo", service=workflows.SERVER, port=2746, timeout_seconds=0))
                 yield from self._publish("workflows", settings.workflows.host, server, args, args.there.workflows)
         if settings.pipelines.enabled:
             kubeflow = PipelinesArgs(
-                site=site, secrets=args.there.secrets, gitops=args.there.delivery, workflows=args.there.workflows
+                site=site,
+                secrets=args.there.secrets,
+                gitops=args.there.delivery,
+                workflows=args.there.workflows,
+                team_namespaces=team_namespaces,
             )
             applied = Pipelines(f"{name}-pipelines", kubeflow, child).ready
             yield from applied
             if settings.pipelines.host:
-                page = Backend(namespace="kubeflow", service=pipelines.USER_INTERFACE, port=80)
-                yield from self._publish("pipelines", settings.pipelines.host, page, args, applied)
+                rule = pipelines.published(settings.pipelines)
+                yield from self._publish("pipelines", settings.pipelines.host, rule, args, applied)
         if settings.training.enabled:
             operators = TrainingArgs(site=site, scheduling=args.there.scheduling, gitops=args.there.delivery)
             args.there.training = Training(f"{name}-training", operators, child).ready
             yield from args.there.training
 
     def _publish(
-        self, name: str, host: str, backend: Backend, args: MlSystemsArgs, ready: Ready
+        self, name: str, host: str, rule: Rule, args: MlSystemsArgs, ready: Ready
     ) -> Sequence[pulumi.Resource]:
-        """Publish a user interface; without a gateway it is reached by port-forward."""
+        """Publish a user interface or an API; without a gateway it is reached by port-forward."""
         if args.there.edge is None:
             return ()
-        rules = [Rule(backend=backend)]
-        return route(name, host=host, rules=rules, site=args.site, parent=self, after=[*args.there.edge, *ready])
+        return route(name, host=host, rules=[rule], site=args.site, parent=self, after=[*args.there.edge, *ready])
 
     def _models(self, name: str, args: MlSystemsArgs) -> Iterator[pulumi.Resource]:
         site, child = args.site, pulumi.ResourceOptions(parent=self)
@@ -207,6 +207,7 @@ def own_sign_in(settings: PlatformSettings) -> tuple[str, ...]:
     """Hosts whose systems check their own users."""
     return (
         *((settings.workflows.host,) if settings.workflows.enabled and settings.workflows.host else ()),
+        *(pipelines.own_sign_in(settings.pipelines) if settings.pipelines.enabled else ()),
         *(experiments.own_sign_in(settings) if settings.experiments.enabled else ()),
         *(model_gateway.own_sign_in(settings) if settings.model_gateway.enabled else ()),
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 import pulumi
@@ -13,7 +13,6 @@ from pulumi_kubernetes.meta import v1 as meta
 from components.contract import ObjectGrant
 from components.platform.experiments import ARTIFACTS
 from components.platform.kustomize import Kustomized, KustomizedArgs
-from components.platform.names import name_of
 from components.platform.openings import (
     GATEWAY,
     LITELLM,
@@ -23,9 +22,11 @@ from components.platform.openings import (
     Namespace,
     Opening,
     Pods,
+    team_namespace,
 )
 from components.platform.pipelines_database import ENTRY, LABELS, PipelineDatabase, PipelineDatabaseArgs
 from components.platform.pipelines_manifests import (
+    AGENT,
     API_SERVER,
     DEFINITIONS,
     INSTALLATION,
@@ -34,40 +35,44 @@ from components.platform.pipelines_manifests import (
     NAMESPACE,
     PREFIX,
     RUNNER,
+    SCHEDULER,
     SERVER_CONFIGURATION,
+    SHARED_DEFINITIONS,
     USER_INTERFACE,
     installation,
-    providers,
+    launcher,
     server_configuration,
     sources,
 )
+from components.platform.pipelines_rights import STEP_RIGHTS, USER_RIGHTS, account, bound, group, rights
+from components.platform.pipelines_teams import TeamPipelines, TeamPipelinesArgs
 from components.platform.quotas import Allowance
+from components.platform.routes import Backend, Rule
 from components.platform.site import Site
 from components.settings.platform.pipelines import PipelineSettings
 
 __all__ = [
     "ENTRY",
     "NAMESPACE",
-    "USER_INTERFACE",
     "Pipelines",
     "PipelinesArgs",
     "allowance",
     "openings",
+    "own_sign_in",
+    "published",
 ]
 
-_RBAC: Final = "rbac.authorization.k8s.io"
-_AGENT: Final = "ml-pipeline-persistenceagent"
-_SCHEDULES: Final = "ml-pipeline-scheduledworkflow"
 _METADATA: Final = "metadata-grpc-server"
 
 _DATABASE_PODS = Pods(namespace=NAMESPACE, labels=LABELS)
 _SERVER_PODS = Pods(namespace=NAMESPACE, labels={"app": API_SERVER})
 _INTERFACE_PODS = Pods(namespace=NAMESPACE, labels={"app": USER_INTERFACE})
-_AGENT_PODS = Pods(namespace=NAMESPACE, labels={"app": _AGENT})
-_SCHEDULE_PODS = Pods(namespace=NAMESPACE, labels={"app": _SCHEDULES})
+_AGENT_PODS = Pods(namespace=NAMESPACE, labels={"app": AGENT})
+_SCHEDULE_PODS = Pods(namespace=NAMESPACE, labels={"app": SCHEDULER})
 _METADATA_PODS = Pods(namespace=NAMESPACE, labels={"component": "metadata-grpc-server"})
 _PROXY_PODS = Pods(namespace=NAMESPACE, labels={"component": "metadata-envoy"})
-_STEPS = Pods(namespace=NAMESPACE, labels={"pipelines.kubeflow.org/v2_component": "true"})
+_STEP_LABELS: Final = {"pipelines.kubeflow.org/v2_component": "true"}
+_STEPS = Pods(namespace=NAMESPACE, labels=_STEP_LABELS)
 
 
 def openings(site: Site) -> tuple[Opening, ...]:
@@ -107,9 +112,25 @@ def openings(site: Site) -> tuple[Opening, ...]:
         Opening(source=SCRAPER, target=_SERVER_PODS, ports=(8888,), why="Metrics of the API."),
         Opening(source=SCRAPER, target=_SCHEDULE_PODS, ports=(9090,), why="Metrics of recurring runs."),
     ]
+    if site.settings.pipelines.multi_user:
+        absent = (_INTERFACE_PODS, _PROXY_PODS)
+        ways = [way for way in ways if way.source not in absent and way.target not in absent]
+        ways += _team_openings(site)
     if site.settings.isolation.internet:
         ways.append(Opening(source=_STEPS, target="internet", ports=(443,), why="Steps install their packages."))
     return tuple(ways)
+
+
+def _team_openings(site: Site) -> Iterator[Opening]:
+    """Ways that there are instead of those to the user interface, where each team has its own namespace."""
+    yield Opening(source=GATEWAY, target=_SERVER_PODS, ports=(8888,), why="The API, which checks a token itself.")
+    for team in site.teams:
+        everything = Pods(namespace=team_namespace(team.name))
+        steps = Pods(namespace=everything.namespace, labels=_STEP_LABELS)
+        yield Opening(
+            source=everything, target=_SERVER_PODS, ports=(8887, 8888), why="The team's runs, with its token."
+        )
+        yield Opening(source=steps, target=_METADATA_PODS, ports=(8080,), why="Lineage, and which step is cached.")
 
 
 def allowance(settings: PipelineSettings) -> Allowance:
@@ -126,6 +147,21 @@ def allowance(settings: PipelineSettings) -> Allowance:
     )
 
 
+def published(settings: PipelineSettings) -> Rule:
+    """What the gateway passes on: the page, or with several users the API, as far as it asks who calls.
+
+    Below other paths it tells about steps, logs and metrics without asking.
+    """
+    if settings.multi_user:
+        return Rule(backend=Backend(namespace=NAMESPACE, service=API_SERVER, port=8888), prefix="/apis/v2beta1")
+    return Rule(backend=Backend(namespace=NAMESPACE, service=USER_INTERFACE, port=80))
+
+
+def own_sign_in(settings: PipelineSettings) -> tuple[str, ...]:
+    """Hosts where the system itself checks who calls."""
+    return (settings.host,) if settings.multi_user and settings.host else ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class PipelinesArgs:
     """What Kubeflow Pipelines needs.
@@ -135,12 +171,16 @@ class PipelinesArgs:
         secrets: ``SecretSync.ready``: what brings the credentials of its database.
         gitops: ``GitOps.ready``: who applies it.
         workflows: ``Workflows.ready``: what runs it. On destroy it ends before its workflows' controller.
+        team_namespaces: For each team's namespace what must exist before something runs there; with several users.
     """
 
     site: Site
     secrets: Sequence[pulumi.Resource]
     gitops: Sequence[pulumi.Resource]
     workflows: Sequence[pulumi.Resource]
+    team_namespaces: Mapping[str, Sequence[pulumi.Resource]] = field(
+        default_factory=dict[str, "Sequence[pulumi.Resource]"]
+    )
 
 
 class Pipelines(pulumi.ComponentResource):
@@ -157,9 +197,13 @@ class Pipelines(pulumi.ComponentResource):
                 f"{site.foundation.objects.protocol} here"
             )
         self._name, self._site = name, site
+        self._multi_user = site.settings.pipelines.multi_user
         child = pulumi.ResourceOptions(parent=self)
         database = PipelineDatabase(f"{name}-database", PipelineDatabaseArgs(site=site, secrets=args.secrets), child)
         prepared = (*self._configuration(), *self._accounts(), *self._rights())
+        if self._multi_user:
+            teams = TeamPipelinesArgs(site=site, team_namespaces=args.team_namespaces)
+            prepared = (*prepared, *TeamPipelines(f"{name}-teams", teams, child).ready)
         system = Kustomized(
             f"{name}-system",
             KustomizedArgs(
@@ -174,7 +218,7 @@ class Pipelines(pulumi.ComponentResource):
             child,
         )
         if site.highly_available:
-            for app in (API_SERVER, USER_INTERFACE):
+            for app in (API_SERVER, *self._interface()):
                 policy.v1.PodDisruptionBudget(
                     f"{name}-{app}",
                     metadata=meta.ObjectMetaArgs(name=app, namespace=NAMESPACE),
@@ -188,17 +232,17 @@ class Pipelines(pulumi.ComponentResource):
         there = [one for namespace in namespaces for one in self._site.namespaces[namespace]]
         return pulumi.ResourceOptions(parent=self, depends_on=[*there, *after])
 
+    def _interface(self) -> tuple[str, ...]:
+        return () if self._multi_user else (USER_INTERFACE,)
+
     def _configuration(self) -> tuple[pulumi.Resource, ...]:
         """Make what the published objects read, instead of what comes with them."""
         objects = self._site.foundation.objects
         bucket = objects.buckets["pipelines"]
         contents: Mapping[str, Mapping[str, pulumi.Input[str]]] = {
             INSTALLATION: {**installation(), "bucketName": bucket.name},
-            SERVER_CONFIGURATION: server_configuration(),
-            LAUNCHER: {
-                "defaultPipelineRoot": pulumi.Output.concat(bucket.url, f"/{PREFIX}artifacts"),
-                "providers": providers(objects),
-            },
+            SERVER_CONFIGURATION: server_configuration(multi_user=self._multi_user),
+            LAUNCHER: launcher(objects, prefix=PREFIX),
         }
         return tuple(
             core.v1.ConfigMap(
@@ -213,8 +257,9 @@ class Pipelines(pulumi.ComponentResource):
     def _accounts(self) -> tuple[pulumi.Resource, ...]:
         """Make the service accounts; those that touch objects get an identity each."""
         own = ObjectGrant(bucket="pipelines", access="read-write", prefix=PREFIX)
+        definitions = ObjectGrant(bucket="pipelines", access="read-write", prefix=SHARED_DEFINITIONS)
         grants = {
-            API_SERVER: (own,),
+            API_SERVER: (definitions if self._multi_user else own,),
             USER_INTERFACE: (ObjectGrant(bucket="pipelines", access="read", prefix=PREFIX),),
             RUNNER: (
                 own,
@@ -225,8 +270,8 @@ class Pipelines(pulumi.ComponentResource):
             ),
         }
         return tuple(
-            self._account(account, grants.get(account, ()))
-            for account in (API_SERVER, USER_INTERFACE, RUNNER, _AGENT, _SCHEDULES, _METADATA)
+            self._account(title, grants.get(title, ()))
+            for title in (API_SERVER, *self._interface(), RUNNER, AGENT, SCHEDULER, _METADATA)
         )
 
     def _account(self, account: str, grants: Sequence[ObjectGrant]) -> pulumi.Resource:
@@ -250,19 +295,17 @@ class Pipelines(pulumi.ComponentResource):
 
     def _rights(self) -> tuple[pulumi.Resource, ...]:
         """Give each account its rights, and ML engineers a way to the API, which has no sign-in."""
-        engineers = rbac.v1.SubjectArgs(
-            kind="Group", name=self._site.foundation.cluster.access_groups["ml-engineer"], api_group=_RBAC
-        )
+        engineers = group(self._site.foundation.cluster.access_groups["ml-engineer"])
         return (
             *(
                 binding
-                for account, rules in RIGHTS.items()
-                for binding in self._bound(account, NAMESPACE, rules, _account_subject(account))
+                for holder, rules in rights(multi_user=self._multi_user).items()
+                for binding in self._bound(holder, NAMESPACE, rules, account(holder))
             ),
             *(
                 binding
                 for namespace, rules in STEP_RIGHTS.items()
-                for binding in self._bound(RUNNER, namespace, rules, _account_subject(RUNNER))
+                for binding in self._bound(RUNNER, namespace, rules, account(RUNNER))
             ),
             *self._bound("pipelines-user", NAMESPACE, USER_RIGHTS, engineers),
         )
@@ -271,85 +314,4 @@ class Pipelines(pulumi.ComponentResource):
         self, title: str, namespace: Namespace, rules: Sequence[rbac.v1.PolicyRuleArgs], subject: rbac.v1.SubjectArgs
     ) -> tuple[pulumi.Resource, ...]:
         name = f"{self._name}-{title}" if namespace == NAMESPACE else f"{self._name}-{title}-{namespace}"
-        metadata = meta.ObjectMetaArgs(name=title, namespace=namespace)
-        role = rbac.v1.Role(name, metadata=metadata, rules=list(rules), opts=self._in(namespace))
-        return (
-            rbac.v1.RoleBinding(
-                name,
-                metadata=metadata,
-                role_ref=rbac.v1.RoleRefArgs(api_group=_RBAC, kind="Role", name=name_of(role)),
-                subjects=[subject],
-                opts=self._in(namespace),
-            ),
-        )
-
-
-def _account_subject(account: str) -> rbac.v1.SubjectArgs:
-    return rbac.v1.SubjectArgs(kind="ServiceAccount", name=account, namespace=NAMESPACE)
-
-
-def _may(
-    group: str, resources: Iterable[str], verbs: Iterable[str], names: Iterable[str] = ()
-) -> rbac.v1.PolicyRuleArgs:
-    return rbac.v1.PolicyRuleArgs(
-        api_groups=[group], resources=list(resources), verbs=list(verbs), resource_names=list(names) or None
-    )
-
-
-_READ: Final = ("get", "list", "watch")
-_WRITE: Final = ("create", "delete", "get", "list", "patch", "update", "watch")
-_SCHEDULED: Final = ("scheduledworkflows", "scheduledworkflows/finalizers")
-
-# Less than what is published: no Secrets for anybody, no rights on all of a group, nothing for parts that are left out.
-RIGHTS: Final[Mapping[str, tuple[rbac.v1.PolicyRuleArgs, ...]]] = {
-    API_SERVER: (
-        _may("", ("pods", "pods/log"), ("get", "list", "delete")),
-        _may("argoproj.io", ("workflows",), _WRITE),
-        _may("kubeflow.org", _SCHEDULED, _WRITE),
-        _may("", ("configmaps",), ("get",), (LAUNCHER,)),
-    ),
-    _AGENT: (
-        _may("argoproj.io", ("workflows",), _READ),
-        _may("kubeflow.org", ("scheduledworkflows",), _READ),
-    ),
-    _SCHEDULES: (
-        _may("argoproj.io", ("workflows",), _WRITE),
-        _may("kubeflow.org", _SCHEDULED, _WRITE),
-        _may("", ("events",), ("create", "patch")),
-    ),
-    USER_INTERFACE: (
-        _may("", ("pods", "pods/log"), ("get",)),
-        _may("", ("events",), ("list",)),
-        _may("", ("configmaps",), ("get",), (LAUNCHER,)),
-        _may("argoproj.io", ("workflows",), ("get", "list")),
-    ),
-    RUNNER: (
-        _may("argoproj.io", ("workflowtaskresults",), ("create", "patch")),
-        _may("", ("configmaps",), ("get",), (LAUNCHER,)),
-        _may("", ("pods",), ("get",)),  # a step finds out its own place
-        _may("", ("persistentvolumeclaims",), ("create", "get", "delete")),  # volumes that a pipeline makes
-    ),
-}
-"""Rights of each account in the namespace of pipelines."""
-
-STEP_RIGHTS: Final[Mapping[Namespace, tuple[rbac.v1.PolicyRuleArgs, ...]]] = {
-    "mlops-training": (
-        _may("kubeflow.org", ("pytorchjobs",), _WRITE),
-        _may("trainer.kubeflow.org", ("trainjobs",), _WRITE),
-        _may("", ("pods", "pods/log"), _READ),
-    ),
-    "mlops-data": (
-        _may("ray.io", ("rayjobs",), _WRITE),
-        _may("", ("pods", "pods/log"), _READ),
-    ),
-}
-"""What steps may do in other namespaces: start jobs there, and watch them."""
-
-USER_RIGHTS: Final = (
-    _may("", ("events", "pods", "services"), _READ),
-    _may("", ("pods/log",), ("get",)),
-    _may("", ("pods/portforward",), ("get", "create")),
-    _may("argoproj.io", ("workflows",), _READ),
-    _may("kubeflow.org", ("scheduledworkflows",), _READ),
-)
-"""What ML engineers may do there: forward a port to the API, and look."""
+        return bound(name, title, namespace, rules, subject, self._in(namespace))

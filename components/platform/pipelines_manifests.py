@@ -7,6 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+import pulumi
+
 from components.contract import ObjectStore
 from components.platform.kustomize import Patch, Source, definition, deployment, removed
 from components.platform.openings import Namespace
@@ -31,13 +33,25 @@ INSTALLATION: Final = "pipeline-install-config"
 SERVER_CONFIGURATION: Final = "ml-pipeline-config"
 LAUNCHER: Final = "kfp-launcher"
 RUNNER: Final = "pipeline-runner"
-"""Service account of the steps of pipelines."""
+"""Service account of the steps of pipelines, in every namespace where they run."""
+
+AGENT: Final = "ml-pipeline-persistenceagent"
+"""Deployment and service account of what writes the state of runs into the database."""
+
+SCHEDULER: Final = "ml-pipeline-scheduledworkflow"
+"""Deployment and service account of what starts recurring runs."""
 
 DEFINITIONS: Final = ("scheduledworkflows.kubeflow.org",)
 KINDS: Final = (("apps", "Deployment"), ("", "Service"), ("", "ConfigMap"))
 
 PREFIX: Final = f"{NAMESPACE}/"
 """Where all objects of pipelines are in their bucket; :data:`KEY_FORMAT` puts the logs there too."""
+
+SHARED_DEFINITIONS: Final = "definitions/"
+"""Where, with several users, the definitions of all of them are: no step reads or writes there."""
+
+NO_HEADER: Final = "(tokens only)"
+"""Name of the header in which a proxy would say who calls. Nobody can send one that is called so, by any protocol."""
 
 _RBAC: Final = "rbac.authorization.k8s.io"
 _KFP_IMAGES: Final = "ghcr.io/kubeflow/kfp"
@@ -68,7 +82,15 @@ def _without_definition(name: str) -> tuple[Patch, ...]:
 
 
 def _metadata(site: Site) -> tuple[Patch, ...]:
-    """The store of lineage and the proxy through which the user interface reads it."""
+    """The store of lineage and, where there is a user interface, the proxy through which it reads it."""
+    if site.settings.pipelines.multi_user:
+        proxy: tuple[Patch, ...] = (
+            *removed("Deployment", "metadata-envoy-deployment", group="apps"),
+            *removed("Service", "metadata-envoy-service"),
+            *removed("ConfigMap", "metadata-envoy-configmap"),
+        )
+    else:
+        proxy = (_metadata_proxy(site),)
     return (
         *removed("ServiceAccount"),
         deployment(
@@ -79,22 +101,26 @@ def _metadata(site: Site) -> tuple[Patch, ...]:
                 "containers": [{"name": "container", **_resources("20m", "64Mi", limit="512Mi")}],
             },
         ),
-        deployment(
-            "metadata-envoy-deployment",
-            wave=1,
-            spec={
-                **_common(site),
-                "automountServiceAccountToken": False,
-                "containers": [
-                    {
-                        "name": "container",
-                        **_resources("10m", "48Mi", limit="256Mi"),
-                        "readinessProbe": {"tcpSocket": {"port": "md-envoy"}},
-                        "livenessProbe": {"tcpSocket": {"port": "md-envoy"}},
-                    }
-                ],
-            },
-        ),
+        *proxy,
+    )
+
+
+def _metadata_proxy(site: Site) -> Patch:
+    return deployment(
+        "metadata-envoy-deployment",
+        wave=1,
+        spec={
+            **_common(site),
+            "automountServiceAccountToken": False,
+            "containers": [
+                {
+                    "name": "container",
+                    **_resources("10m", "48Mi", limit="256Mi"),
+                    "readinessProbe": {"tcpSocket": {"port": "md-envoy"}},
+                    "livenessProbe": {"tcpSocket": {"port": "md-envoy"}},
+                }
+            ],
+        },
     )
 
 
@@ -116,20 +142,21 @@ def _pipeline(site: Site) -> tuple[Patch, ...]:
         ),
         *removed("Service", "ml-pipeline-visualizationserver"),
         _api_server(site),
-        _user_interface(site),
+        *_user_interface(site),
         deployment(
-            "ml-pipeline-persistenceagent",
+            AGENT,
             wave=2,
             spec={
                 **_common(site),
                 "containers": [
                     {
-                        "name": "ml-pipeline-persistenceagent",
+                        "name": AGENT,
                         "env": [
                             {
                                 "name": "TTL_SECONDS_AFTER_WORKFLOW_FINISH",
                                 "value": str(site.settings.pipelines.keep_hours * 3600),
-                            }
+                            },
+                            *_watched(site),
                         ],
                         **_resources("20m", "64Mi", limit="512Mi"),
                     }
@@ -137,14 +164,37 @@ def _pipeline(site: Site) -> tuple[Patch, ...]:
             },
         ),
         deployment(
-            "ml-pipeline-scheduledworkflow",
+            SCHEDULER,
             wave=2,
             spec={
                 **_common(site),
-                "containers": [{"name": "ml-pipeline-scheduledworkflow", **_resources("20m", "64Mi", limit="512Mi")}],
+                "containers": [
+                    {
+                        "name": SCHEDULER,
+                        **({"env": watched} if (watched := _watched(site)) else {}),
+                        **_resources("20m", "64Mi", limit="512Mi"),
+                    }
+                ],
             },
         ),
     )
+
+
+def _watched(site: Site) -> list[dict[str, Any]]:
+    """With several users the controllers look into every namespace."""
+    return _values({"NAMESPACE": ""}) if site.settings.pipelines.multi_user else []
+
+
+MULTI_USER: Final[Mapping[str, str]] = {
+    "MULTIUSER": "true",
+    # Who calls is proven by a token alone. A header is a claim of whoever reaches the port: steps, and people with a
+    # port forward. Left unset, the header of Google's proxy would be believed.
+    "KUBEFLOW_USERID_HEADER": NO_HEADER,
+    "KUBEFLOW_USERID_PREFIX": "",
+    # A pipeline without a namespace could be read by all.
+    "REQUIRE_NAMESPACE_FOR_PIPELINES": "true",
+}
+"""What makes the API server ask who calls, and Kubernetes what they may."""
 
 
 def _api_server(site: Site) -> Patch:
@@ -164,13 +214,14 @@ def _api_server(site: Site) -> Patch:
         # Kustomize looks at images of containers only.
         "V2_DRIVER_IMAGE": f"{_KFP_IMAGES}-driver:{TREES['kubeflow-pipelines'].version}",
         "V2_LAUNCHER_IMAGE": f"{_KFP_IMAGES}-launcher:{TREES['kubeflow-pipelines'].version}",
+        **(MULTI_USER if site.settings.pipelines.multi_user else {}),
     }
     return deployment(
         API_SERVER,
         wave=1,
         replicas=site.replicas,
         spec={
-            "metadata": {"annotations": {"llmops/configuration": _digest()}},
+            "metadata": {"annotations": {"llmops/configuration": _digest(site)}},
             **_common(site),
             **_spread(site, {"app": API_SERVER}),
             "containers": [
@@ -186,7 +237,18 @@ def _api_server(site: Site) -> Patch:
     )
 
 
-def _user_interface(site: Site) -> Patch:
+def _user_interface(site: Site) -> tuple[Patch, ...]:
+    """The page in the browser; for a single user alone.
+
+    With several it learns who looks, and at which namespace, from Kubeflow's central dashboard, which is not here; and
+    its server would read every team's artifacts and logs.
+    """
+    if site.settings.pipelines.multi_user:
+        return (
+            *removed("Deployment", USER_INTERFACE, group="apps"),
+            *removed("Service", USER_INTERFACE),
+            *removed("ConfigMap", f"{USER_INTERFACE}-configmap"),
+        )
     objects = site.foundation.objects
     environment = {
         "ML_PIPELINE_SERVICE_HOST": API_SERVER,
@@ -202,30 +264,21 @@ def _user_interface(site: Site) -> Patch:
         "ALLOW_CUSTOM_VISUALIZATIONS": "false",  # they run code of whoever calls
     }
     bucket = {"configMapKeyRef": {"name": INSTALLATION, "key": "bucketName"}}
-    return deployment(
-        USER_INTERFACE,
-        wave=2,
-        replicas=site.replicas,
-        spec={
-            **_common(site),
-            **_spread(site, {"app": USER_INTERFACE}),
-            "containers": [
-                {
-                    "name": "ml-pipeline-ui",
-                    "env": [
-                        *_values(environment),
-                        {"name": "ARGO_ARCHIVE_BUCKETNAME", "valueFrom": bucket},
-                        # Signs paths to TensorBoards, of which there are none; by default with the key above.
-                        {
-                            "name": "TENSORBOARD_PROXY_SIGNING_SECRET",
-                            "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}},
-                        },
-                    ],
-                    **_resources("10m", "96Mi", limit="512Mi"),
-                }
-            ],
-        },
-    )
+    container = {
+        "name": USER_INTERFACE,
+        "env": [
+            *_values(environment),
+            {"name": "ARGO_ARCHIVE_BUCKETNAME", "valueFrom": bucket},
+            # Signs paths to TensorBoards, of which there are none; by default with the key above.
+            {
+                "name": "TENSORBOARD_PROXY_SIGNING_SECRET",
+                "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}},
+            },
+        ],
+        **_resources("10m", "96Mi", limit="512Mi"),
+    }
+    spec = {**_common(site), **_spread(site, {"app": USER_INTERFACE}), "containers": [container]}
+    return (deployment(USER_INTERFACE, wave=2, replicas=site.replicas, spec=spec),)
 
 
 def _common(site: Site) -> dict[str, Any]:
@@ -272,8 +325,9 @@ def installation() -> dict[str, str]:
     }
 
 
-def server_configuration() -> dict[str, str]:
+def server_configuration(*, multi_user: bool) -> dict[str, str]:
     """Files of the API server: its own defaults hold keys of a store that is not ours, and load samples."""
+    definitions = SHARED_DEFINITIONS.rstrip("/") if multi_user else f"{PREFIX}definitions"
     return {
         "config.json": json.dumps(
             {
@@ -282,7 +336,7 @@ def server_configuration() -> dict[str, str]:
                     "ConMaxLifeTime": "120s",
                 },
                 "DBDriverName": "mysql",
-                "ObjectStoreConfig": {"PipelinePath": f"{PREFIX}definitions"},
+                "ObjectStoreConfig": {"PipelinePath": definitions},
                 "ARCHIVE_CONFIG_LOG_FILE_NAME": "main.log",
                 "ARCHIVE_CONFIG_LOG_PATH_PREFIX": f"/{NAMESPACE}",
                 "InitConnectionTimeout": "6m",
@@ -296,13 +350,21 @@ def server_configuration() -> dict[str, str]:
     }
 
 
+def launcher(objects: ObjectStore, *, prefix: str) -> dict[str, pulumi.Input[str]]:
+    """What steps read in their own namespace: where artifacts go, below ``prefix`` of the bucket, and how."""
+    return {
+        "defaultPipelineRoot": pulumi.Output.concat(objects.buckets["pipelines"].url, f"/{prefix}artifacts"),
+        "providers": providers(objects),
+    }
+
+
 def providers(objects: ObjectStore) -> str:
     """Where steps find their artifacts, and with whose credentials: their pod's own."""
     store = {"endpoint": objects.endpoint, "region": objects.region, "credentials": {"fromEnv": True}}
     return json.dumps({"s3": {"default": {**store, "disableSSL": False}}}, indent=2)
 
 
-def _digest() -> str:
+def _digest(site: Site) -> str:
     """Changes when the configuration does, so that pods which read it only once are replaced."""
-    whole = [installation(), server_configuration()]
+    whole = [installation(), server_configuration(multi_user=site.settings.pipelines.multi_user)]
     return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:12]

@@ -246,13 +246,17 @@ def _systems_have_what_they_need(settings: Settings) -> Iterator[Problem]:
         rules.delivery,
         rules.experiments,
         rules.workflows,
-        rules.pipelines,
         rules.training,
         rules.serving,
         rules.grafana,
     ):
         for path, message in rule(platform):
             yield Problem(path, message)
+
+
+def _pipelines_have_what_they_need(settings: Settings) -> Iterator[Problem]:
+    for path, message in rules.pipelines(settings.platform, [team.name for team in settings.teams]):
+        yield Problem(path, message)
 
 
 def _alerts_reach_people(settings: Settings) -> Iterator[Problem]:
@@ -310,6 +314,7 @@ CHECKS: tuple[Check, ...] = (
     Check(frozenset({"cloud", "aws", "gcp", "onprem", "node_groups", "workloads"}), _workloads_fit),
     Check(frozenset({"cloud", "aws", "gcp", "platform"}), _acme_can_prove_the_domain),
     Check(frozenset({"platform"}), _systems_have_what_they_need),
+    Check(frozenset({"platform", "teams"}), _pipelines_have_what_they_need),
     Check(frozenset({"platform", "teams"}), _alerts_reach_people),
     Check(frozenset({"objects", "platform"}), _the_bucket_keeps_what_is_indexed),
     Check(frozenset({"platform", "hosted_models"}), _the_model_gateway_has_what_it_needs),

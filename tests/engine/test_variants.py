@@ -37,7 +37,7 @@ VARIANTS: Final[Mapping[str, tuple[str, Settings]]] = {
             },
         },
     ),
-    "a public domain on AWS, with sign-in at the gateway and copies in another region": (
+    "a public domain on AWS, with sign-in at the gateway, pipelines by team and copies in another region": (
         "dev",
         {
             "aws": {"drRegion": "us-west-2", "hostedZoneId": "Z0123456789ABCDEFGHIJ"},
@@ -62,7 +62,7 @@ VARIANTS: Final[Mapping[str, tuple[str, Settings]]] = {
                     },
                 },
                 "workflows": {"host": "argo.llm.example.com"},
-                "pipelines": {"host": "kfp.llm.example.com"},
+                "pipelines": {"host": "kfp.llm.example.com", "multiUser": True},
                 "modelGateway": {"adminHost": "admin.llm.example.com"},
                 "delivery": {"host": "argocd.llm.example.com"},
                 "alerting": {

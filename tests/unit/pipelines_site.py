@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import pytest
@@ -14,6 +14,7 @@ from platform_site import Identities, options, site
 from components.platform.kustomize import (
     KustomizedArgs,
 )
+from components.platform.openings import team_namespace
 from components.platform.pipelines import (
     Pipelines,
     PipelinesArgs,
@@ -24,6 +25,7 @@ from components.platform.pipelines_manifests import (
     sources,
 )
 from components.platform.site import Site
+from components.settings.teams import TeamSettings
 
 pytestmark = pytest.mark.unit
 
@@ -32,19 +34,25 @@ PROJECT = "kubernetes:argoproj.io/v1alpha1:AppProject"
 Decided = TypeVar("Decided")
 
 
-def decide(ask: Callable[[Site], Decided], settings: Mapping[str, Any] | None = None) -> Decided:
+def decide(
+    ask: Callable[[Site], Decided], settings: Mapping[str, Any] | None = None, teams: Sequence[TeamSettings] = ()
+) -> Decided:
     """What a deciding function says of a site."""
     found: list[Decided] = []
-    run(lambda: found.append(ask(site(settings))))
+    run(lambda: found.append(ask(site(settings, teams=teams))))
     return found[0]
 
 
-def installed(recorded: Recorder, settings: Mapping[str, Any] | None = None) -> Identities:
+def installed(
+    recorded: Recorder, settings: Mapping[str, Any] | None = None, teams: Sequence[TeamSettings] = ()
+) -> Identities:
     identities = Identities()
 
     def program() -> None:
-        here = site(settings, identities=identities)
-        Pipelines("pipelines", PipelinesArgs(site=here, secrets=(), gitops=(), workflows=()), options(here))
+        here = site(settings, identities=identities, teams=teams)
+        spaces = {team_namespace(team.name): () for team in teams}
+        args = PipelinesArgs(site=here, secrets=(), gitops=(), workflows=(), team_namespaces=spaces)
+        Pipelines("pipelines", args, options(here))
 
     recorded.run(program)
     return identities

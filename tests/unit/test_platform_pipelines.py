@@ -156,7 +156,7 @@ class TestCredentials:
         pod = patched(spec, "Deployment", "ml-pipeline")["spec"]["template"]["spec"]
         (container,) = pod["containers"]
         assert {one["mountPath"] for one in container["volumeMounts"]} == {"/config"}
-        assert "AccessKey" not in server_configuration()["config.json"]
+        assert "AccessKey" not in server_configuration(multi_user=False)["config.json"]
 
     def test_steps_take_their_own_identity(self):
         store = json.loads(decide(lambda place: providers(place.foundation.objects)))["s3"]["default"]

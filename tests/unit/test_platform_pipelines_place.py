@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -66,7 +66,8 @@ class TestRights:
     def test_logs_artifacts_and_definitions_are_below_the_prefix_that_is_granted(self, recorded: Recorder):
         installed(recorded)
         launcher = recorded.one("kubernetes:core/v1:ConfigMap", "pipelines-kfp-launcher").inputs["data"]
-        definitions = json.loads(server_configuration()["config.json"])["ObjectStoreConfig"]["PipelinePath"]
+        server = json.loads(server_configuration(multi_user=False)["config.json"])
+        definitions = server["ObjectStoreConfig"]["PipelinePath"]
 
         assert launcher["defaultPipelineRoot"].startswith(f"s3://pipelines/{PREFIX}")
         assert definitions.startswith(PREFIX)
@@ -170,9 +171,9 @@ class TestRules:
     """What the settings of several systems must have in common; each is refused at preview, with its path."""
 
     @staticmethod
-    def problems(settings: Mapping[str, Any]) -> dict[str, str]:
+    def problems(settings: Mapping[str, Any], teams: Sequence[str] = ()) -> dict[str, str]:
         platform = PlatformSettings.model_validate(settings)
-        return dict(found for rule in (rules.workflows, rules.pipelines, rules.training) for found in rule(platform))
+        return dict((*rules.workflows(platform), *rules.pipelines(platform, teams), *rules.training(platform)))
 
     def test_the_defaults_fit(self):
         assert self.problems({}) == {}

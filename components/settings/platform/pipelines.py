@@ -29,14 +29,19 @@ class PipelineSettings(Section):
 
     Attributes:
         enabled: Install it.
-        host: Name under which the gateway serves its user interface and API; empty: by port-forward only. It has no
-            sign-in of its own, so it needs ``gateway.authentication.mode: jwt``, and whoever passes may do everything.
+        multi_user: Whether each team works in its own namespace and cannot see the others' pipelines and runs. People
+            and programs sign in with tokens of the service account ``pipelines-user`` there; there is no user
+            interface then. Otherwise whoever reaches the API may do everything.
+        host: Name under which the gateway serves its user interface and API, or with ``multiUser`` its API alone;
+            empty: by port-forward only. For a single user it has no sign-in of its own, so it needs
+            ``gateway.authentication.mode: jwt``.
         steps: What the steps of all pipelines may request together.
         database_storage_gib: Volume of its database in GiB; it can grow and cannot shrink.
         keep_hours: How long the Kubernetes objects of a finished run stay; the run itself stays in the database.
     """
 
     enabled: bool = True
+    multi_user: bool = False
     host: HostName | Literal[""] = ""
     steps: StepSettings = StepSettings()
     database_storage_gib: Annotated[int, Field(ge=5)] = 10

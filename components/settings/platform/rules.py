@@ -106,11 +106,13 @@ def workflows(platform: PlatformSettings) -> Iterator[tuple[str, str]]:
         )
 
 
-def pipelines(platform: PlatformSettings) -> Iterator[tuple[str, str]]:
-    """Paths and messages: what pipelines lack."""
+def pipelines(platform: PlatformSettings, teams: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Paths and messages: what pipelines lack; ``teams`` are the names of the teams."""
     settings, gateway = platform.pipelines, platform.gateway
     if not settings.enabled:
         return
+    if settings.multi_user and not teams:
+        yield "platform.pipelines.multiUser", "needs teams, each of which has a namespace; there are none"
     for name, enabled, why in (
         ("secrets", platform.secrets.enabled, "for its database"),
         ("delivery", platform.delivery.enabled, "which applies them"),
@@ -125,9 +127,10 @@ def pipelines(platform: PlatformSettings) -> Iterator[tuple[str, str]]:
             "platform.pipelines.host",
             f"must be one label below platform.gateway.domain {gateway.domain}; got {settings.host}",
         )
-    if gateway.authentication.mode != "jwt":
+    if gateway.authentication.mode != "jwt" and not settings.multi_user:
         message = (
-            f"needs platform.gateway.authentication.mode jwt, for it has no sign-in; got {gateway.authentication.mode}"
+            "needs platform.gateway.authentication.mode jwt or platform.pipelines.multiUser, for without them it has "
+            f"no sign-in; got {gateway.authentication.mode}"
         )
         yield "platform.pipelines.host", message
 
