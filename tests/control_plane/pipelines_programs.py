@@ -150,7 +150,7 @@ def token_of(client: Client, namespace: str, account: str, audience: str = "") -
     return str(client.request("POST", path, body=body)["status"]["token"])
 
 
-def home(folder: Path, client: Client, account: str) -> dict[str, str]:
+def home(folder: Path, client: Client, account: str, namespace: str = "kubeflow") -> dict[str, str]:
     """Variables of a program that is the service account ``account`` and nobody else."""
     server, authority = client._server, client._authority  # pyright: ignore[reportPrivateUsage] the same server
     path = folder / account / ".kube" / "config"
@@ -160,7 +160,7 @@ def home(folder: Path, client: Client, account: str) -> dict[str, str]:
         "apiVersion": "v1",
         "kind": "Config",
         "clusters": [{"name": "here", "cluster": cluster}],
-        "users": [{"name": "me", "user": {"token": token_of(client, "kubeflow", account)}}],
+        "users": [{"name": "me", "user": {"token": token_of(client, namespace, account)}}],
         "contexts": [{"name": "here", "context": {"cluster": "here", "user": "me"}}],
         "current-context": "here",
     }

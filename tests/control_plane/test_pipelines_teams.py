@@ -1,7 +1,8 @@
 """Kubeflow Pipelines for several teams: its own programs, on what is emitted, ask a real API server who may what.
 
 They run with the variables of the deployments that Argo CD would apply, each as its own service account, so that a
-right which is missing is missing here too. What does not run are steps: nothing here runs pods.
+right which is missing is missing here too. Where Argo's controller is at hand, it makes the pods of the steps; nothing
+runs in them.
 """
 
 from __future__ import annotations
@@ -10,277 +11,30 @@ import json
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
-import boto3
 import pytest
-import requests
-import yaml
-from moto.server import ThreadedMotoServer
 
-from components.platform.kustomize import KustomizedArgs, application_spec
-from components.platform.pipelines import Pipelines, PipelinesArgs
-from components.platform.pipelines_manifests import AGENT, API_SERVER, NO_HEADER, RUNNER, SCHEDULER, sources
+from components.platform.pipelines_manifests import API_SERVER, NO_HEADER, RUNNER
 from components.platform.pipelines_teams import AUDIENCE, USER
-from components.settings.teams import TeamSettings
-from sandbox.kubernetes.api import Client
-from sandbox.kubernetes.crds import Definitions
+from components.platform.workflows import EXECUTOR
 from tests.control_plane.conftest import Stack
-from tests.control_plane.declared import Declared, definitions, furnishing, may, objects_of
-from tests.control_plane.pipelines_programs import (
-    ANSWERED,
-    PASSWORD,
-    REFUSED,
-    TOKENS,
-    Database,
-    built,
-    database,
-    grpc_frames,
-    home,
-    started,
-    token_of,
-    variables,
-)
+from tests.control_plane.declared import may
+from tests.control_plane.pipelines_programs import ANSWERED, REFUSED, grpc_frames, token_of
+from tests.control_plane.pipelines_service import API, NLP, OURS, PIPELINE, SEARCH, Service
+from tests.control_plane.pipelines_service import from_git as from_git  # noqa: PLC0414 a fixture
+from tests.control_plane.pipelines_service import furnished as furnished  # noqa: PLC0414 a fixture
+from tests.control_plane.pipelines_service import service as service  # noqa: PLC0414 a fixture
+from tests.control_plane.workflow_controller import Controller, play, pods_of, running
 from tests.data_plane.environments import environment
-from tests.data_plane.ports import free_port
-from tests.trees import rendered
-from tests.unit.conftest import Recorder, recording
-from tests.unit.platform_site import options, site
 
 pytestmark = pytest.mark.control_plane
 
-TEAMS: Final = (TeamSettings(name="nlp"), TeamSettings(name="search"))
-SETTINGS: Final = {"pipelines": {"multiUser": True}}
-NLP, SEARCH, OURS = "team-nlp", "team-search", "kubeflow"
-_API: Final = "/apis/v2beta1"
 _PATIENCE_SECONDS: Final = 90.0
 _HERE: Final = Path(__file__).parent
-
-PIPELINE: Final = {
-    "pipelineInfo": {"name": "greet"},
-    "schemaVersion": "2.1.0",
-    "sdkVersion": "kfp-2.17.0",
-    "root": {
-        "dag": {
-            "tasks": {
-                "say": {
-                    "cachingOptions": {},
-                    "componentRef": {"name": "comp-say"},
-                    "taskInfo": {"name": "say"},
-                }
-            }
-        }
-    },
-    "components": {"comp-say": {"executorLabel": "exec-say"}},
-    "deploymentSpec": {
-        "executors": {"exec-say": {"container": {"image": "registry.test/say:1", "command": ["echo", "hello"]}}}
-    },
-}
-
-
-@dataclass(frozen=True)
-class Service:
-    """The API server of pipelines.
-
-    Attributes:
-        url: Where it answers HTTP.
-        grpc: Port where it answers gRPC.
-        client: The cluster behind it.
-        log: What it wrote.
-    """
-
-    url: str
-    grpc: int
-    client: Client
-    log: Path
-
-    def call(
-        self, method: str, path: str, *, team: str = "", audience: str = AUDIENCE, **more: Any
-    ) -> requests.Response:
-        """One call; in the name of who signed in to ``team``, or of nobody."""
-        headers = dict(more.pop("headers", {}))
-        if team:
-            headers["Authorization"] = f"Bearer {token_of(self.client, team, USER, audience)}"
-        return requests.request(method, f"{self.url}{path}", headers=headers, timeout=60, **more)
-
-    def made(self, path: str, team: str, **more: Any) -> dict[str, Any]:
-        """What a call made that must succeed."""
-        answer = self.call("POST", path, team=team, **more)
-        assert answer.ok, answer.text
-        return answer.json()
-
-    def upload(self, team: str, name: str, namespace: str | None = None) -> requests.Response:
-        """Upload the pipeline to a namespace, by default that of the team itself."""
-        query = {"name": name, "namespace": team if namespace is None else namespace}
-        file = {"uploadfile": ("greet.yaml", yaml.safe_dump(PIPELINE))}
-        return self.call("POST", f"{_API}/pipelines/upload", team=team, params=query, files=file)
-
-    def experiment(self, team: str, name: str) -> str:
-        body = {"display_name": name, "namespace": team}
-        return str(self.made(f"{_API}/experiments", team, json=body)["experiment_id"])
-
-    def run(self, team: str, name: str) -> dict[str, Any]:
-        """Start a run in a new experiment."""
-        body = {"display_name": name, "experiment_id": self.experiment(team, name), "pipeline_spec": PIPELINE}
-        return self.made(f"{_API}/runs", team, json=body)
-
-
-def declared(recorded: Recorder) -> list[tuple[str, dict[str, Any]]]:
-    def program() -> None:
-        here = site(SETTINGS, teams=TEAMS)
-        args = PipelinesArgs(site=here, secrets=(), gitops=(), workflows=(), team_namespaces={NLP: (), SEARCH: ()})
-        Pipelines("pipelines", args, options(here))
-
-    return objects_of(recorded, program)
-
-
-@pytest.fixture(scope="module")
-def from_git(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """Every object that Argo CD gets from the repository at its pinned commit."""
-    found: list[dict[str, Any]] = []
-
-    def program() -> None:
-        here = site(SETTINGS, teams=TEAMS)
-        args = KustomizedArgs(
-            site=here,
-            tree="kubeflow-pipelines",
-            namespace="kubeflow",
-            sources=sources(here),
-            kinds=(),
-            definitions=(),
-            after=(),
-        )
-        found.append(application_spec(args))
-
-    with recording() as recorder:
-        recorder.run(program)
-    return rendered(found[0], tmp_path_factory.mktemp("tree"))
-
-
-@pytest.fixture(scope="module")
-def furnished(stack: Stack) -> Iterator[Stack]:
-    """Namespaces, and in them everything that the program declares but pods and what other systems would answer."""
-    definitions("argo-workflows", "kubeflow-pipelines")
-    skipped = (":Application", ":AppProject", ":ExternalSecret", ":StatefulSet", ":PodDisruptionBudget")
-    with furnishing(stack, (OURS, NLP, SEARCH, "argocd", "mlops-data", "mlops-training")):
-        with recording() as recorder:
-            wanted = [one for one in declared(recorder) if not one[0].endswith(skipped)]
-        made = [Declared(stack, *one).create() for one in wanted]
-        known = Definitions(stack.client, print)
-        for api, kind in (("argoproj.io/v1alpha1", "Workflow"), ("kubeflow.org/v1beta1", "ScheduledWorkflow")):
-            assert known.resource_type(api, kind, namespaced=True)
-        yield stack
-        for one in reversed(made):
-            one.delete()
-
-
-@pytest.fixture(scope="module")
-def service(
-    furnished: Stack, from_git: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Service]:
-    """The API server and its two controllers."""
-    programs, folder, client = built(), tmp_path_factory.mktemp("pipelines"), furnished.client
-    read = _readable(client)
-    http, grpc, metrics = free_port(), free_port(), free_port()
-    with ExitStack() as running:
-        base = running.enter_context(database())
-        environment = {
-            **_variables(from_git, API_SERVER, read),
-            **_stand_ins(base, running),
-            **home(folder, client, API_SERVER),
-        }
-        config = folder / "config"
-        config.mkdir()
-        for name, text in read["ConfigMap", "ml-pipeline-config"].items():
-            (config / name).write_text(text)
-        command = [
-            programs / "apiserver",
-            f"--config={config}",
-            f"--sampleconfig={config / 'sample_config.json'}",
-            f"--rpcPortFlag=:{grpc}",
-            f"--httpPortFlag=:{http}",
-            "-logtostderr=true",
-        ]
-        url, log = f"http://127.0.0.1:{http}", folder / "server.log"
-        running.enter_context(started(command, environment, log, f"{url}{_API}/healthz"))
-        running.enter_context(_tokens(client))
-        where = ["--mlPipelineAPIServerName=127.0.0.1", f"--mlPipelineServiceGRPCPort={grpc}"]
-        for account, binary, more in (
-            (AGENT, "persistence", [f"--mlPipelineServiceHttpPort={http}"]),
-            (SCHEDULER, "scheduledworkflow", [f"--metricsPort={metrics}", "--recurringRunResyncIntervalSeconds=1"]),
-        ):
-            told = {**_variables(from_git, account, read), **home(folder, client, account)}
-            kubeconfig = [f"--kubeconfig={told['KUBECONFIG']}", f"--namespace={told['NAMESPACE']}"]
-            program = [programs / binary, *where, *more, *kubeconfig, "--logtostderr=true"]
-            running.enter_context(started(program, told, folder / f"{binary}.log", ""))
-        yield Service(url, grpc, client, log)
-
-
-def _readable(client: Client) -> dict[tuple[str, str], Mapping[str, str]]:
-    """What variables are read from, in the cluster; the Secret is what External Secrets would bring."""
-    maps = client.items("/api/v1/namespaces/kubeflow/configmaps")
-    found: dict[tuple[str, str], Mapping[str, str]] = {
-        ("ConfigMap", one["metadata"]["name"]): one.get("data", {}) for one in maps
-    }
-    found["Secret", "mysql-secret"] = {"username": "pipelines", "password": PASSWORD}
-    return found
-
-
-def _variables(
-    from_git: list[dict[str, Any]], name: str, read: Mapping[tuple[str, str], Mapping[str, str]]
-) -> dict[str, str]:
-    (one,) = [one for one in from_git if (one["kind"], one["metadata"]["name"]) == ("Deployment", name)]
-    (container,) = one["spec"]["template"]["spec"]["containers"]
-    return variables(container, read)
-
-
-def _stand_ins(base: Database, running: ExitStack) -> dict[str, str]:
-    """Where the database and the object store are here."""
-    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=free_port(), verbose=False)
-    moto.start()
-    running.callback(moto.stop)
-    host, port = moto.get_host_and_port()
-    keys = {"aws_access_key_id": "here", "aws_secret_access_key": "here"}
-    boto3.client("s3", endpoint_url=f"http://{host}:{port}", region_name="us-east-1", **keys).create_bucket(
-        Bucket="pipelines"
-    )
-    return {
-        "DBCONFIG_MYSQLCONFIG_HOST": "127.0.0.1",
-        "DBCONFIG_MYSQLCONFIG_PORT": str(base.port),
-        "DBCONFIG_HOST": "127.0.0.1",
-        "DBCONFIG_PORT": str(base.port),
-        "OBJECTSTORECONFIG_HOST": str(host),
-        "OBJECTSTORECONFIG_PORT": str(port),
-        "OBJECTSTORECONFIG_SECURE": "false",
-        **{key.upper(): value for key, value in keys.items()},
-    }
-
-
-class _tokens:  # noqa: N801 used as a function
-    """The controllers' tokens at the place that is written into them; the test is skipped where it is closed."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-        self._made: list[Path] = []
-
-    def __enter__(self) -> None:
-        names = {AGENT: "persistenceagent-sa-token", SCHEDULER: "scheduledworkflow-sa-token"}
-        try:
-            TOKENS.mkdir(parents=True, exist_ok=True)
-            for account, name in names.items():
-                (TOKENS / name).write_text(token_of(self._client, OURS, account, AUDIENCE))
-                self._made.append(TOKENS / name)
-        except OSError as closed:
-            pytest.skip(f"the controllers' tokens cannot be put where they look for them: {closed}")
-
-    def __exit__(self, *_: object) -> None:
-        for path in self._made:
-            path.unlink()
 
 
 def eventually(ask: Callable[[], Any], why: Callable[[], str]) -> Any:
@@ -289,6 +43,13 @@ def eventually(ask: Callable[[], Any], why: Callable[[], str]) -> Any:
         assert time.monotonic() < deadline, why()
         time.sleep(0.5)
     return found
+
+
+@pytest.fixture(scope="module")
+def controller(furnished: Stack, service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Controller]:
+    del service  # its workflows are carried on
+    with running(furnished, tmp_path_factory.mktemp("argo")) as found:
+        yield found
 
 
 class TestSignIn:
@@ -307,7 +68,7 @@ class TestSignIn:
 
     def test_ml_engineers_go_on_in_the_namespace_of_pipelines(self, service: Service):
         run = service.run(OURS, "platform")
-        assert service.call("GET", f"{_API}/runs/{run['run_id']}", team=OURS).ok
+        assert service.call("GET", f"{API}/runs/{run['run_id']}", team=OURS).ok
 
     def test_another_teams_runs_experiments_and_pipelines_are_closed(self, service: Service):
         run = service.run(SEARCH, "secret")
@@ -325,18 +86,18 @@ class TestSignIn:
             ("DELETE", f"/pipelines/{pipeline.json()['pipeline_id']}"),
             ("GET", f"/recurringruns?namespace={SEARCH}"),
         ):
-            answer = service.call(method, f"{_API}{path}", team=NLP)
+            answer = service.call(method, f"{API}{path}", team=NLP)
             assert answer.status_code == HTTPStatus.FORBIDDEN, (method, path, answer.text)
-            assert service.call(method, f"{_API}{path}").status_code == HTTPStatus.UNAUTHORIZED, (method, path)
-        assert service.call("GET", f"{_API}/runs/{run['run_id']}", team=SEARCH).ok
+            assert service.call(method, f"{API}{path}").status_code == HTTPStatus.UNAUTHORIZED, (method, path)
+        assert service.call("GET", f"{API}/runs/{run['run_id']}", team=SEARCH).ok
 
     def test_nothing_is_made_in_another_teams_namespace(self, service: Service):
         body = {"display_name": "intruder", "namespace": SEARCH}
-        assert service.call("POST", f"{_API}/experiments", team=NLP, json=body).status_code == HTTPStatus.FORBIDDEN
+        assert service.call("POST", f"{API}/experiments", team=NLP, json=body).status_code == HTTPStatus.FORBIDDEN
         assert not service.upload(NLP, "intruder", namespace=SEARCH).ok
         theirs = service.experiment(SEARCH, "theirs")
         run = {"display_name": "intruder", "experiment_id": theirs, "pipeline_spec": PIPELINE}
-        assert service.call("POST", f"{_API}/runs", team=NLP, json=run).status_code == HTTPStatus.FORBIDDEN
+        assert service.call("POST", f"{API}/runs", team=NLP, json=run).status_code == HTTPStatus.FORBIDDEN
 
     def test_a_pipeline_belongs_to_somebody(self, service: Service):
         answer = service.upload(NLP, "for-all", namespace="")
@@ -344,20 +105,20 @@ class TestSignIn:
         assert "namespace" in answer.text.lower()
 
     def test_a_token_for_the_cluster_is_none_for_pipelines(self, service: Service):
-        answer = service.call("GET", f"{_API}/runs?namespace={NLP}", team=NLP, audience="")
+        answer = service.call("GET", f"{API}/runs?namespace={NLP}", team=NLP, audience="")
         assert answer.status_code == HTTPStatus.UNAUTHORIZED
 
     @pytest.mark.parametrize("header", ["kubeflow-userid", "x-goog-authenticated-user-email", "x-forwarded-user"])
     def test_no_header_says_who_calls(self, service: Service, header: str):
         for prefix in ("", "accounts.google.com:"):
             said = {header: f"{prefix}system:serviceaccount:{NLP}:{USER}"}
-            answer = service.call("GET", f"{_API}/runs?namespace={NLP}", headers=said)
+            answer = service.call("GET", f"{API}/runs?namespace={NLP}", headers=said)
             assert answer.status_code == HTTPStatus.UNAUTHORIZED
 
     def test_nobody_can_send_a_header_of_the_name_that_is_set(self, service: Service):
         host, _, port = service.url.removeprefix("http://").partition(":")
         request = (
-            f"GET {_API}/runs?namespace={NLP} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n"
+            f"GET {API}/runs?namespace={NLP} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n"
             f"{NO_HEADER}: system:serviceaccount:{NLP}:{USER}\r\n\r\n"
         )
         with socket.create_connection((host, int(port)), timeout=30) as connection:
@@ -374,7 +135,7 @@ class TestSignIn:
         assert ANSWERED not in refused
 
     def test_the_server_says_that_there_are_several_users(self, service: Service):
-        assert service.call("GET", f"{_API}/healthz").json()["multi_user"] is True
+        assert service.call("GET", f"{API}/healthz").json()["multi_user"] is True
 
     def test_logs_are_told_to_nobody_although_nobody_is_asked(self, service: Service):
         run = service.run(NLP, "talkative")
@@ -414,7 +175,7 @@ class TestClient:
         done = call(NLP)
         assert done.returncode == 0, done.stderr
         run, _, listed = done.stdout.strip().splitlines()[-1].partition(" ")
-        assert service.call("GET", f"{_API}/runs/{run}", team=NLP).ok
+        assert service.call("GET", f"{API}/runs/{run}", team=NLP).ok
         assert "hello" in listed
 
         refused = call(SEARCH)
@@ -442,7 +203,7 @@ class TestControllers:
         service.client.apply(kind, manifest, manager="test")
 
         def ended() -> bool:
-            return service.call("GET", f"{_API}/runs/{run['run_id']}", team=NLP).json()["state"] == "SUCCEEDED"
+            return service.call("GET", f"{API}/runs/{run['run_id']}", team=NLP).json()["state"] == "SUCCEEDED"
 
         eventually(ended, lambda: service.log.read_text()[-3000:])
         assert f'profile="{NLP}"' in service.call("GET", "/metrics").text, (
@@ -460,17 +221,95 @@ class TestControllers:
             "max_concurrency": "1",
             "trigger": {"periodic_schedule": {"interval_second": "1"}},
         }
-        recurring = service.made(f"{_API}/recurringruns", SEARCH, json=body)
+        recurring = service.made(f"{API}/recurringruns", SEARCH, json=body)
 
         def started_() -> list[dict[str, Any]]:
-            answer = service.call("GET", f"{_API}/runs?namespace={SEARCH}", team=SEARCH).json()
+            answer = service.call("GET", f"{API}/runs?namespace={SEARCH}", team=SEARCH).json()
             return [
                 one for one in answer.get("runs", ()) if one.get("recurring_run_id") == recurring["recurring_run_id"]
             ]
 
         eventually(started_, lambda: service.log.read_text()[-3000:])
-        gone = service.call("DELETE", f"{_API}/recurringruns/{recurring['recurring_run_id']}", team=SEARCH)
+        gone = service.call("DELETE", f"{API}/recurringruns/{recurring['recurring_run_id']}", team=SEARCH)
         assert gone.ok, gone.text
+
+
+class TestSteps:
+    """Argo's controller makes the pods of a run; what their containers would do is played by hand."""
+
+    TOLD: Final = {
+        "execution-id": "1",
+        "iteration-count": "0",
+        "condition": "true",
+        "cached-decision": "false",
+        "pod-spec-patch": json.dumps(
+            {"containers": [{"name": "main", "image": "registry.test/say:1", "command": ["echo"], "resources": {}}]}
+        ),
+    }
+
+    def test_a_run_goes_through_all_its_pods_within_its_teams_bounds(self, service: Service, controller: Controller):
+        run = service.run(NLP, "whole")
+        path = f"/apis/argoproj.io/v1alpha1/namespaces/{NLP}/workflows"
+
+        def workflow() -> dict[str, Any]:
+            (one,) = service.client.items(path, labelSelector=f"pipeline/runid={run['run_id']}")
+            return one
+
+        seen: set[str] = set()
+
+        def ended() -> bool:
+            seen.update(play(service.client, workflow(), self.TOLD))
+            return workflow().get("status", {}).get("phase") in ("Succeeded", "Failed", "Error")
+
+        eventually(ended, lambda: f"{workflow().get('status')}\n{controller.log.read_text()[-3000:]}")
+        assert workflow()["status"]["phase"] == "Succeeded", workflow()["status"]
+        pods = {pod["metadata"]["name"]: pod for pod in pods_of(service.client, workflow())}
+        assert len(seen) == 3, "the driver of the run, that of the step, the step"
+        for pod in (pods[name] for name in seen if name in pods):
+            assert pod["spec"]["serviceAccountName"] == RUNNER
+            assert pod["metadata"]["labels"]["pipelines.kubeflow.org/v2_component"] == "true"
+            assert pod["spec"]["nodeSelector"] == {"llmops/role": "cpu"}
+            assert pod["spec"]["priorityClassName"] == "batch"
+
+        def known() -> bool:
+            return service.call("GET", f"{API}/runs/{run['run_id']}", team=NLP).json()["state"] == "SUCCEEDED"
+
+        eventually(known, lambda: service.log.read_text()[-3000:])
+        archived = controller.archive.query(
+            f"SELECT namespace, phase FROM argo_archived_workflows WHERE name = '{workflow()['metadata']['name']}'",
+            database="argo_workflows",
+        )
+        assert archived == f"{NLP}|Succeeded"
+
+    def test_a_workflow_that_says_nothing_runs_as_its_namespaces_account(self, controller: Controller):
+        """Argo's own workflows share the controller with those of pipelines."""
+        client = controller.client
+        kind = client.kind("argoproj.io/v1alpha1", "Workflow")
+        assert kind is not None
+        container = {"image": "registry.test/say:1", "command": ["echo"]}
+        manifest = {
+            "apiVersion": "argoproj.io/v1alpha1",
+            "kind": "Workflow",
+            "metadata": {"name": "plain", "namespace": NLP},
+            "spec": {"entrypoint": "say", "templates": [{"name": "say", "container": container}]},
+        }
+        client.apply(kind, manifest, manager="test")
+
+        def workflow() -> dict[str, Any]:
+            found = client.get(kind, NLP, "plain")
+            assert found is not None
+            return found
+
+        accounts: set[str] = set()
+
+        def ended() -> bool:
+            accounts.update(pod["spec"]["serviceAccountName"] for pod in pods_of(client, workflow()))
+            play(client, workflow(), {})
+            return workflow().get("status", {}).get("phase") in ("Succeeded", "Failed", "Error")
+
+        eventually(ended, lambda: f"{workflow().get('status')}\n{controller.log.read_text()[-3000:]}")
+        assert workflow()["status"]["phase"] == "Succeeded", workflow()["status"]
+        assert accounts == {EXECUTOR}
 
 
 class TestRights:
