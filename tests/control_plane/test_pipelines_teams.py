@@ -24,7 +24,7 @@ from components.platform.workflows import EXECUTOR
 from tests.control_plane.conftest import Stack
 from tests.control_plane.declared import may
 from tests.control_plane.pipelines_programs import ANSWERED, REFUSED, grpc_frames, token_of
-from tests.control_plane.pipelines_service import API, NLP, OURS, PIPELINE, SEARCH, Service
+from tests.control_plane.pipelines_service import API, NLP, OURS, PIPELINE, SEARCH, TEAMS, Service
 from tests.control_plane.pipelines_service import from_git as from_git  # noqa: PLC0414 a fixture
 from tests.control_plane.pipelines_service import furnished as furnished  # noqa: PLC0414 a fixture
 from tests.control_plane.pipelines_service import service as service  # noqa: PLC0414 a fixture
@@ -48,7 +48,7 @@ def eventually(ask: Callable[[], Any], why: Callable[[], str]) -> Any:
 @pytest.fixture(scope="module")
 def controller(furnished: Stack, service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Controller]:
     del service  # its workflows are carried on
-    with running(furnished, tmp_path_factory.mktemp("argo")) as found:
+    with running(furnished, tmp_path_factory.mktemp("argo"), TEAMS) as found:
         yield found
 
 
@@ -255,17 +255,16 @@ class TestSteps:
             (one,) = service.client.items(path, labelSelector=f"pipeline/runid={run['run_id']}")
             return one
 
-        seen: set[str] = set()
+        seen: list[str] = []
 
         def ended() -> bool:
-            seen.update(play(service.client, workflow(), self.TOLD))
+            seen.extend(play(service.client, workflow(), self.TOLD))
             return workflow().get("status", {}).get("phase") in ("Succeeded", "Failed", "Error")
 
         eventually(ended, lambda: f"{workflow().get('status')}\n{controller.log.read_text()[-3000:]}")
         assert workflow()["status"]["phase"] == "Succeeded", workflow()["status"]
-        pods = {pod["metadata"]["name"]: pod for pod in pods_of(service.client, workflow())}
         assert len(seen) == 3, "the driver of the run, that of the step, the step"
-        for pod in (pods[name] for name in seen if name in pods):
+        for pod in pods_of(service.client, workflow()):  # they stay ten minutes
             assert pod["spec"]["serviceAccountName"] == RUNNER
             assert pod["metadata"]["labels"]["pipelines.kubeflow.org/v2_component"] == "true"
             assert pod["spec"]["nodeSelector"] == {"llmops/role": "cpu"}

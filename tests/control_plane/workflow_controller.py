@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +17,12 @@ from components.platform.priorities import PRIORITIES
 from components.platform.quotas import Allowance, limit_range_spec, quota_specs
 from components.platform.workflows import NAMESPACE, Workflows, WorkflowsArgs
 from components.settings.platform.isolation import ContainerSettings
+from components.settings.teams import TeamSettings
 from sandbox.kubernetes.api import Client, Manifest
 from sandbox.kubernetes.crds import Definitions
 from tests.control_plane.conftest import Stack
 from tests.control_plane.declared import Declared, furnishing, objects_of, rendered_of
 from tests.control_plane.pipelines_programs import home, started, token_of
-from tests.control_plane.pipelines_service import TEAMS
 from tests.data_plane import postgres
 from tests.data_plane.ports import free_port
 from tests.data_plane.programs import program
@@ -51,27 +51,30 @@ class Controller:
     Attributes:
         client: The cluster.
         archive: The server that has its archive.
+        metrics: Where its metrics are.
         log: What it wrote.
     """
 
     client: Client
     archive: postgres.Postgres
+    metrics: str
     log: Path
 
 
 @contextmanager
-def running(stack: Stack, folder: Path) -> Iterator[Controller]:
+def running(stack: Stack, folder: Path, teams: Sequence[TeamSettings] = ()) -> Iterator[Controller]:
     """The controller as its own account, with the rights that its chart gives; skipped where either is missing.
 
-    Its database and ports are elsewhere here; everything else of its configuration is as it is emitted.
+    Its database and ports are elsewhere here; everything else of its configuration is as it is emitted. The namespaces
+    of workflows must be there.
     """
     binary = program("ARGO_WORKFLOW_CONTROLLER", "workflow-controller")
     client = stack.client
     with recording() as recorder:
 
         def declare() -> None:
-            here = site(teams=TEAMS)
-            spaces = {team_namespace(team.name): () for team in TEAMS}
+            here = site(teams=teams)
+            spaces = {team_namespace(team.name): () for team in teams}
             Workflows("workflows", WorkflowsArgs(site=here, databases=(), team_namespaces=spaces), options(here))
 
         declared = [one for one in objects_of(recorder, declare) if one[0].rpartition(":")[2] in _KINDS]
@@ -81,12 +84,12 @@ def running(stack: Stack, folder: Path) -> Iterator[Controller]:
         assert known.resource_type("argoproj.io/v1alpha1", kind, namespaced=not kind.startswith("Cluster")), kind
     priority = PRIORITIES["batch"]
     with ExitStack() as running_:
-        server = running_.enter_context(postgres.running("package"))
+        server, metrics = running_.enter_context(postgres.running("package")), free_port()
         server.query("CREATE ROLE argo LOGIN PASSWORD 'Argo0123456789'")
         server.query("CREATE DATABASE argo_workflows OWNER argo")
         running_.enter_context(furnishing(stack, (NAMESPACE,), priorities={"batch": priority.value}))
         secret = {"username": "argo", "password": "Argo0123456789"}
-        for team in TEAMS:
+        for team in teams:
             running_.enter_context(_bounded(stack, team_namespace(team.name), team.vcpu, team.memory_gib))
         for one in declared:
             running_.callback(Declared(stack, *one).create().delete)
@@ -101,15 +104,16 @@ def running(stack: Stack, folder: Path) -> Iterator[Controller]:
         )
         for one in made:
             running_.callback(_deleted, client, one)
-            _applied(client, _here(one, server.port) if one["metadata"]["name"] == _MAP else one)
+            _applied(client, _here(one, server.port, metrics) if one["metadata"]["name"] == _MAP else one)
         (deployment,) = [one for one in chart if one["kind"] == "Deployment" and one["metadata"]["name"] == _ACCOUNT]
         (container,) = deployment["spec"]["template"]["spec"]["containers"]
-        variables = {"ARGO_NAMESPACE": NAMESPACE, "LEADER_ELECTION_IDENTITY": "here"}
+        # It looks at a workflow again after that time; ten seconds by default, for each step.
+        variables = {"ARGO_NAMESPACE": NAMESPACE, "LEADER_ELECTION_IDENTITY": "here", "DEFAULT_REQUEUE_TIME": "1s"}
         environment = {**home(folder, client, _ACCOUNT, NAMESPACE), **variables}
         log = folder / "controller.log"
         command = [binary, *container["args"], f"--kubeconfig={environment['KUBECONFIG']}", f"--namespace={NAMESPACE}"]
         running_.enter_context(started(command, environment, log, _HEALTH))
-        yield Controller(client, server, log)
+        yield Controller(client, server, f"http://127.0.0.1:{metrics}/metrics", log)
 
 
 @contextmanager
@@ -127,10 +131,10 @@ def _bounded(stack: Stack, namespace: str, vcpu: int, memory_gib: int) -> Iterat
         one.delete()
 
 
-def _here(config: Manifest, port: int) -> Manifest:
+def _here(config: Manifest, port: int, metrics: int) -> Manifest:
     content = yaml.safe_load(config["data"]["config"])
     content["persistence"]["postgresql"] |= {"host": "127.0.0.1", "port": port, "ssl": False, "sslMode": "disable"}
-    content["metricsConfig"]["port"] = free_port()
+    content["metricsConfig"]["port"] = metrics
     return {**config, "data": {"config": yaml.safe_dump(content)}}
 
 
@@ -152,32 +156,43 @@ def pods_of(client: Client, workflow: Manifest) -> list[Manifest]:
     return client.items(f"/api/v1/namespaces/{namespace}/pods", labelSelector=f"workflows.argoproj.io/workflow={name}")
 
 
-def play(client: Client, workflow: Manifest, told: Mapping[str, str]) -> list[str]:
+def play(
+    client: Client, workflow: Manifest, told: Mapping[str, str], codes: Mapping[str, int] | None = None
+) -> list[str]:
     """End every pod of a workflow that has not, as its containers would; what they report goes out with their token.
 
     Args:
         client: The cluster.
         workflow: Whose pods.
         told: Values of the parameters that steps put out, by name.
+        codes: Exit codes of steps that fail, by the name of their template.
 
     Returns:
-        Names of the pods that ended.
+        Names of the templates whose pods ended.
     """
     ended: list[str] = []
     for pod in pods_of(client, workflow):
         if pod.get("status", {}).get("phase") in ("Succeeded", "Failed"):
             continue
-        _report(client, workflow, pod, told)
+        template = _template(pod)
+        code = (codes or {}).get(template["name"], 0)
+        wanted = [one["name"] for one in template.get("outputs", {}).get("parameters", ())]
+        _report(client, workflow, pod, {} if code else {name: told[name] for name in wanted})
         path = f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods/{pod['metadata']['name']}/status"
-        status = {"phase": "Succeeded", "message": ""}
+        terminated = {"state": {"terminated": {"exitCode": code}}, "ready": False, "restartCount": 0}
+        image = {"image": "registry.test/any:1", "imageID": ""}
+        status = {
+            "phase": "Failed" if code else "Succeeded",
+            "containerStatuses": [{"name": "main", **terminated, **image}],
+        }
         client.request("PATCH", path, body={"status": status}, patch="merge")
-        ended.append(pod["metadata"]["name"])
+        ended.append(template["name"])
     return ended
 
 
-def _report(client: Client, workflow: Manifest, pod: Manifest, told: Mapping[str, str]) -> None:
-    namespace, account = pod["metadata"]["namespace"], pod["spec"]["serviceAccountName"]
-    template = json.loads(
+def _template(pod: Manifest) -> dict[str, Any]:
+    """The template of a pod, as the controller gives it to the executor."""
+    return json.loads(
         next(
             one["value"]
             for container in (*pod["spec"].get("initContainers", ()), *pod["spec"]["containers"])
@@ -185,7 +200,10 @@ def _report(client: Client, workflow: Manifest, pod: Manifest, told: Mapping[str
             if one["name"] == "ARGO_TEMPLATE"
         )
     )
-    wanted = [one["name"] for one in template.get("outputs", {}).get("parameters", ())]
+
+
+def _report(client: Client, workflow: Manifest, pod: Manifest, outputs: Mapping[str, str]) -> None:
+    namespace, account = pod["metadata"]["namespace"], pod["spec"]["serviceAccountName"]
     result = {
         "apiVersion": "argoproj.io/v1alpha1",
         "kind": "WorkflowTaskResult",
@@ -197,7 +215,7 @@ def _report(client: Client, workflow: Manifest, pod: Manifest, told: Mapping[str
                 "workflows.argoproj.io/report-outputs-completed": "true",
             },
         },
-        "outputs": {"exitCode": "0", "parameters": [{"name": name, "value": told[name]} for name in wanted]},
+        "outputs": {"parameters": [{"name": name, "value": value} for name, value in outputs.items()]},
     }
     server, authority = client._server, client._authority  # pyright: ignore[reportPrivateUsage] the same server, another caller
     answer = requests.post(
