@@ -1,4 +1,4 @@
-"""Kubeflow Pipelines for two teams: the programs of the deployed commit on what the program emits, as fixtures.
+"""Kubeflow Pipelines: the programs of the deployed commit on what our program emits.
 
 They run with the variables of the deployments that Argo CD would apply, each as its own service account, so that a
 right which is missing is missing here too.
@@ -6,8 +6,10 @@ right which is missing is missing here too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+import fcntl
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -43,10 +45,14 @@ from tests.trees import rendered
 from tests.unit.conftest import Recorder, recording
 from tests.unit.platform_site import options, site
 
+Settings = Mapping[str, Any]
+
 TEAMS: Final = (TeamSettings(name="nlp"), TeamSettings(name="search"))
-SETTINGS: Final = {"pipelines": {"multiUser": True}}
+SINGLE: Final[Settings] = {}
+SEVERAL: Final[Settings] = {"pipelines": {"multiUser": True}}
 NLP, SEARCH, OURS = "team-nlp", "team-search", "kubeflow"
 API: Final = "/apis/v2beta1"
+_PATIENCE_SECONDS: Final = 90.0
 
 PIPELINE: Final = {
     "pipelineInfo": {"name": "greet"},
@@ -108,6 +114,7 @@ class Service:
         return self.call("POST", f"{API}/pipelines/upload", team=team, params=query, files=file)
 
     def experiment(self, team: str, name: str) -> str:
+        """Make an experiment in the namespace of a team; without one for a single user."""
         body = {"display_name": name, "namespace": team}
         return str(self.made(f"{API}/experiments", team, json=body)["experiment_id"])
 
@@ -116,23 +123,37 @@ class Service:
         body = {"display_name": name, "experiment_id": self.experiment(team, name), "pipeline_spec": PIPELINE}
         return self.made(f"{API}/runs", team, json=body)
 
+    def end(self, workflow: Mapping[str, Any]) -> None:
+        """Say of a workflow that it has succeeded, as Argo's controller would."""
+        kind = self.client.kind("argoproj.io/v1alpha1", "Workflow")
+        assert kind is not None
+        metadata = {name: workflow["metadata"][name] for name in ("name", "namespace")}
+        manifest = {
+            "apiVersion": "argoproj.io/v1alpha1",
+            "kind": "Workflow",
+            "metadata": metadata,
+            "status": {"phase": "Succeeded", "startedAt": "2026-01-01T00:00:00Z", "finishedAt": "2026-01-01T00:01:00Z"},
+        }
+        self.client.apply(kind, manifest, manager="test")
 
-def declared(recorded: Recorder) -> list[tuple[str, dict[str, Any]]]:
+
+def declared(recorded: Recorder, settings: Settings) -> list[tuple[str, dict[str, Any]]]:
+    """Type and inputs of every object that the program declares itself."""
+
     def program() -> None:
-        here = site(SETTINGS, teams=TEAMS)
+        here = site(settings, teams=TEAMS)
         args = PipelinesArgs(site=here, secrets=(), gitops=(), workflows=(), team_namespaces={NLP: (), SEARCH: ()})
         Pipelines("pipelines", args, options(here))
 
     return objects_of(recorded, program)
 
 
-@pytest.fixture(scope="module")
-def from_git(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+def manifests(settings: Settings, folder: Path) -> list[dict[str, Any]]:
     """Every object that Argo CD gets from the repository at its pinned commit."""
     found: list[dict[str, Any]] = []
 
     def program() -> None:
-        here = site(SETTINGS, teams=TEAMS)
+        here = site(settings, teams=TEAMS)
         args = KustomizedArgs(
             site=here,
             tree="kubeflow-pipelines",
@@ -146,17 +167,17 @@ def from_git(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 
     with recording() as recorder:
         recorder.run(program)
-    return rendered(found[0], tmp_path_factory.mktemp("tree"))
+    return rendered(found[0], folder)
 
 
-@pytest.fixture(scope="module")
-def furnished(stack: Stack) -> Iterator[Stack]:
+@contextmanager
+def furnished_with(stack: Stack, settings: Settings) -> Iterator[Stack]:
     """Namespaces, and in them everything that the program declares but pods and what other systems would answer."""
     definitions("argo-workflows", "kubeflow-pipelines")
     skipped = (":Application", ":AppProject", ":ExternalSecret", ":StatefulSet", ":PodDisruptionBudget")
     with furnishing(stack, (OURS, NLP, SEARCH, "argocd", "mlops-data", "mlops-training")):
         with recording() as recorder:
-            wanted = [one for one in declared(recorder) if not one[0].endswith(skipped)]
+            wanted = [one for one in declared(recorder, settings) if not one[0].endswith(skipped)]
         made = [Declared(stack, *one).create() for one in wanted]
         known = Definitions(stack.client, print)
         for api, kind in (("argoproj.io/v1alpha1", "Workflow"), ("kubeflow.org/v1beta1", "ScheduledWorkflow")):
@@ -166,12 +187,10 @@ def furnished(stack: Stack) -> Iterator[Stack]:
             one.delete()
 
 
-@pytest.fixture(scope="module")
-def service(
-    furnished: Stack, from_git: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Service]:
+@contextmanager
+def serving(furnished: Stack, from_git: list[dict[str, Any]], folder: Path) -> Iterator[Service]:
     """The API server and its two controllers."""
-    programs, folder, client = built(), tmp_path_factory.mktemp("pipelines"), furnished.client
+    programs, client = built(), furnished.client
     read = _readable(client)
     http, grpc, metrics = free_port(), free_port(), free_port()
     with ExitStack() as running:
@@ -195,7 +214,7 @@ def service(
         ]
         url, log = f"http://127.0.0.1:{http}", folder / "server.log"
         running.enter_context(started(command, environment, log, f"{url}{API}/healthz"))
-        running.enter_context(Tokens(client))
+        running.enter_context(tokens(client))
         where = ["--mlPipelineAPIServerName=127.0.0.1", f"--mlPipelineServiceGRPCPort={grpc}"]
         for account, binary, more in (
             (AGENT, "persistence", [f"--mlPipelineServiceHttpPort={http}"]),
@@ -248,23 +267,28 @@ def _stand_ins(base: Database, running: ExitStack) -> dict[str, str]:
     }
 
 
-class Tokens:
-    """The controllers' tokens at the place that is written into them; the test is skipped where it is closed."""
+@contextmanager
+def tokens(client: Client) -> Iterator[None]:
+    """The controllers' tokens at the place that is written into them, which other workers of a run want too."""
+    names = {AGENT: "persistenceagent-sa-token", SCHEDULER: "scheduledworkflow-sa-token"}
+    try:
+        TOKENS.mkdir(parents=True, exist_ok=True)
+        lock = (TOKENS / ".lock").open("w")
+    except OSError as closed:
+        pytest.skip(f"the controllers' tokens cannot be put where they look for them: {closed}")
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for account, name in names.items():
+            (TOKENS / name).write_text(token_of(client, OURS, account, AUDIENCE))
+        yield
+        for name in names.values():
+            (TOKENS / name).unlink()
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
-        self._made: list[Path] = []
 
-    def __enter__(self) -> None:
-        names = {AGENT: "persistenceagent-sa-token", SCHEDULER: "scheduledworkflow-sa-token"}
-        try:
-            TOKENS.mkdir(parents=True, exist_ok=True)
-            for account, name in names.items():
-                (TOKENS / name).write_text(token_of(self._client, OURS, account, AUDIENCE))
-                self._made.append(TOKENS / name)
-        except OSError as closed:
-            pytest.skip(f"the controllers' tokens cannot be put where they look for them: {closed}")
-
-    def __exit__(self, *_: object) -> None:
-        for path in self._made:
-            path.unlink()
+def eventually(ask: Callable[[], Any], why: Callable[[], str]) -> Any:
+    """What ``ask`` finds in the end; ``why`` says what there was instead."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while not (found := ask()):
+        assert time.monotonic() < deadline, why()
+        time.sleep(0.5)
+    return found

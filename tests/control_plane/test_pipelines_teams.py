@@ -10,8 +10,7 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
@@ -24,25 +23,45 @@ from components.platform.workflows import EXECUTOR
 from tests.control_plane.conftest import Stack
 from tests.control_plane.declared import may
 from tests.control_plane.pipelines_programs import ANSWERED, REFUSED, grpc_frames, token_of
-from tests.control_plane.pipelines_service import API, NLP, OURS, PIPELINE, SEARCH, TEAMS, Service
-from tests.control_plane.pipelines_service import from_git as from_git  # noqa: PLC0414 a fixture
-from tests.control_plane.pipelines_service import furnished as furnished  # noqa: PLC0414 a fixture
-from tests.control_plane.pipelines_service import service as service  # noqa: PLC0414 a fixture
+from tests.control_plane.pipelines_service import (
+    API,
+    NLP,
+    OURS,
+    PIPELINE,
+    SEARCH,
+    SEVERAL,
+    TEAMS,
+    Service,
+    eventually,
+    furnished_with,
+    manifests,
+    serving,
+)
 from tests.control_plane.workflow_controller import Controller, play, pods_of, running
 from tests.data_plane.environments import environment
 
 pytestmark = pytest.mark.control_plane
 
-_PATIENCE_SECONDS: Final = 90.0
 _HERE: Final = Path(__file__).parent
 
 
-def eventually(ask: Callable[[], Any], why: Callable[[], str]) -> Any:
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while not (found := ask()):
-        assert time.monotonic() < deadline, why()
-        time.sleep(0.5)
-    return found
+@pytest.fixture(scope="module")
+def from_git(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    return manifests(SEVERAL, tmp_path_factory.mktemp("tree"))
+
+
+@pytest.fixture(scope="module")
+def furnished(stack: Stack) -> Iterator[Stack]:
+    with furnished_with(stack, SEVERAL) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def service(
+    furnished: Stack, from_git: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    with serving(furnished, from_git, tmp_path_factory.mktemp("pipelines")) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -191,16 +210,7 @@ class TestControllers:
         (workflow,) = [
             one for one in service.client.items(path) if one["metadata"]["labels"]["pipeline/runid"] == run["run_id"]
         ]
-        status = {"phase": "Succeeded", "startedAt": "2026-01-01T00:00:00Z", "finishedAt": "2026-01-01T00:01:00Z"}
-        kind = service.client.kind("argoproj.io/v1alpha1", "Workflow")
-        assert kind is not None
-        manifest = {
-            "apiVersion": "argoproj.io/v1alpha1",
-            "kind": "Workflow",
-            "metadata": {"name": workflow["metadata"]["name"], "namespace": NLP},
-            "status": status,
-        }
-        service.client.apply(kind, manifest, manager="test")
+        service.end(workflow)
 
         def ended() -> bool:
             return service.call("GET", f"{API}/runs/{run['run_id']}", team=NLP).json()["state"] == "SUCCEEDED"
