@@ -129,6 +129,12 @@ class TeamPipelines(pulumi.ComponentResource):
         )
         self.register_outputs({})
 
+    @property
+    def _published(self) -> bool:
+        """Whether the gateway leads to the API; otherwise people forward a port, and reach every pod beside it."""
+        settings = self._site.settings
+        return bool(settings.pipelines.host) and settings.gateway.enabled
+
     def _in(self, *namespaces: str, after: Sequence[pulumi.Resource] = ()) -> pulumi.ResourceOptions:
         there = [one for namespace in namespaces for one in self._there[namespace]]
         return pulumi.ResourceOptions(parent=self, depends_on=[*there, *after])
@@ -178,15 +184,9 @@ class TeamPipelines(pulumi.ComponentResource):
 
     def _team(self, namespace: str, people: str) -> Iterator[pulumi.Resource]:
         yield from self._sign_in(namespace, people)
-        # By a forwarded port, where the gateway does not publish the API.
-        yield from bound(
-            f"{self._name}-{namespace}-door",
-            f"pipelines-{namespace}",
-            NAMESPACE,
-            _DOOR,
-            group(people),
-            self._in(NAMESPACE),
-        )
+        if not self._published:
+            name, title = f"{self._name}-{namespace}-door", f"pipelines-{namespace}"
+            yield from bound(name, title, NAMESPACE, _DOOR, group(people), self._in(NAMESPACE))
         here = self._in(namespace)
         server = (may("", ("pods",), ("get", "list", "delete")), *SERVER_RIGHTS)
         for holder, rules in ((API_SERVER, server), (SCHEDULER, SCHEDULER_RIGHTS)):

@@ -124,6 +124,20 @@ class TestRights:
             space: f"s3://pipelines/{space}/artifacts" for space in ("kubeflow", "team-nlp", "team-search")
         }
 
+    @pytest.mark.parametrize(("host", "doors"), [("", 2), ("kfp.llm.internal", 0)])
+    def test_teams_forward_a_port_only_where_the_gateway_leads_to_no_api(
+        self, recorded: Recorder, host: str, doors: int
+    ):
+        """Who may forward a port reaches every pod of the namespace, the store of lineage too."""
+        installed(recorded, {"pipelines": {"multiUser": True, "host": host}}, TEAMS)
+        found = [
+            role.inputs["metadata"]["name"]
+            for role in recorded.of(f"{RBAC}:Role").values()
+            if role.inputs["metadata"]["namespace"] == "kubeflow"
+            and any("pods/portforward" in rule["resources"] for rule in role.inputs["rules"])
+        ]
+        assert len([name for name in found if name.startswith("pipelines-team-")]) == doors
+
     def test_it_is_applied_after_all_of_this(self, recorded: Recorder):
         installed(recorded, SEVERAL, TEAMS)
         waits = recorded.one(APPLICATION).depends_on
